@@ -1,0 +1,28 @@
+# Everything happens in .venv, which is made on first use. PYTHON chooses the interpreter (3.11 to 3.13).
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: run smoke test check
+
+run: $(READY)
+	$(BIN)/python -m benchmark run all
+
+smoke: $(READY)
+	$(BIN)/python -m benchmark run all --profile smoke --out results/smoke
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not gpu"
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# uv installs in a fraction of pip's time; where it cannot be had, pip does the same.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	if $(BIN)/python -m pip install --quiet uv; \
+	then $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[dev,intelex]'; \
+	else $(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,intelex]'; fi
+	touch $(READY)
