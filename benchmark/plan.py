@@ -1,0 +1,112 @@
+"""Cells: what will be run, named by content before any work starts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmark.api import Budget, digest
+
+PROTOCOL = 1  # raise it when the harness changes what a number means
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a row on a data set with a seed, with defaults or tuned.
+
+    Attributes:
+        row, family, study_id, note: as in `api.Row`.
+        data: name of the data set; `fingerprint` and `split` pin its content.
+        bands: names of the bands every method of the comparison sees.
+        profile: name of the profile that the numbers came from.
+        seed: random seed.
+        trials: trials of tuning; 0 is the row with its defaults.
+        cap: seconds that tuning may take.
+        device: torch device.
+        budget: as in `api.Budget`, epochs multiplied by the row's own factor.
+        latency: single-patch predictions to time.
+        weights: SHA-256 of the checkpoint, "" where there is none.
+        code: hash of the method, its fixed parameters, and the syntax trees of its module and helpers.
+        absent: why the row cannot run at all, "" where it can.
+    """
+
+    row: str
+    family: str
+    study_id: str
+    note: str
+    data: str
+    fingerprint: str
+    split: str
+    bands: tuple[str, ...]
+    profile: str
+    seed: int
+    trials: int
+    cap: float
+    device: str
+    budget: Budget
+    latency: int
+    weights: str = ""
+    code: str = ""
+    absent: str = ""
+
+    @property
+    def tuned(self) -> bool:
+        """Whether this cell searches for its hyperparameters."""
+        return self.trials > 0
+
+    @property
+    def key(self) -> str:
+        """Hash of what decides the numbers; names, notes and the machine do not."""
+        search = (self.trials, self.cap) if self.tuned else ()
+        device = self.device.split(":")[0]
+        data = (self.fingerprint, self.split, self.bands)
+        return digest(PROTOCOL, self.code, self.weights, data, self.seed, device, asdict(self.budget), search)
+
+    def folder(self, out: Path) -> Path:
+        """Return where the record and its files lie."""
+        kind = "tuned" if self.tuned else "default"
+        return out / "runs" / self.data / self.row / f"{kind}-seed{self.seed}-{self.key[:16]}"
+
+    def default(self) -> Cell:
+        """Return the same cell with the row's defaults."""
+        return replace(self, trials=0)
+
+    def first_seed(self) -> Cell:
+        """Return the same cell with the seed that tuning is done with."""
+        return replace(self, seed=0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything one command runs, and where it looks for it.
+
+    Attributes:
+        name: data set and profile, the name of the tables.
+        cells: in running order.
+        store: Zarr store of the patches.
+        split: split file, cut to the profile's numbers of patches.
+        command: what the user typed.
+        weights: row -> checkpoint file.
+        storage: URL of Optuna's storage; "" for a journal file.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    store: Path
+    split: Path
+    command: str = ""
+    weights: dict[str, str] = field(default_factory=dict)
+    storage: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for `read_plan`."""
+        return {**asdict(self), "store": str(self.store), "split": str(self.split)}
+
+
+def from_json(values: dict[str, Any]) -> Plan:
+    """Return the plan that `Plan.to_json` gave."""
+    cells = tuple(
+        Cell(**{**cell, "bands": tuple(cell["bands"]), "budget": Budget(**cell["budget"])}) for cell in values["cells"]
+    )
+    return Plan(**{**values, "cells": cells, "store": Path(values["store"]), "split": Path(values["split"])})

@@ -1,0 +1,103 @@
+"""The result of a cell: what happened, kept as a small JSON; what it means is derived elsewhere.
+
+A record is written last and by renaming, so a folder without `record.json` is unfinished work. Beside it lie
+`probabilities.npy` (test patches, y, x; float16), `model/` (the fitted method in safe files) and `log.txt`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+OK, FAILED, TIMEOUT, NOT_RUN = "ok", "failed", "timeout", "not run"
+FILE = "record.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything kept of one cell.
+
+    Attributes:
+        key: hash of the cell's content.
+        cell: the cell as planned (row, data, split, bands, seed, tuned, budget...).
+        status: OK, FAILED, TIMEOUT or NOT_RUN.
+        reason: one sentence where the status is not OK.
+        params: all hyperparameters of the fitted method.
+        changes: what tuning changed in the row; empty for defaults.
+        parameters: {"total", "trainable"} where the method has a number of them.
+        patches, scenes: of the test part, in the order of `counts` and of the probabilities.
+        counts: per test patch [true clear, false cloud, missed cloud, true cloud] at `threshold`.
+        strata: stratum -> value -> the same counts per patch inside it.
+        threshold: probability above which a pixel is cloud.
+        validation: ranking metric on the validation part.
+        curves: one dict an epoch: epoch, and whatever the method reported.
+        trials: one dict a trial of tuning: number, params, value, state, seconds.
+        laps: phase -> seconds of each lap (fit, encode, tune, validate, predict, latency).
+        pixels: test pixels predicted in the `predict` laps.
+        memory: bytes: rss_start, rss_fit, rss_predict, vram_allocated, vram_reserved, vram_process; None: no device.
+        energy: joules of the device during fit and predict; None where the device cannot say.
+        environment: versions, hardware, threads, commit.
+        started: UTC time, ISO 8601.
+        seconds: wall time of the cell as a whole.
+    """
+
+    key: str
+    cell: dict[str, Any]
+    status: str
+    reason: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, int] | None = None
+    patches: list[str] = field(default_factory=list)
+    scenes: list[str] = field(default_factory=list)
+    counts: list[list[int]] = field(default_factory=list)
+    strata: dict[str, dict[str, list[list[int]]]] = field(default_factory=dict)
+    threshold: float = 0.5
+    validation: float | None = None
+    curves: list[dict[str, float]] = field(default_factory=list)
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    laps: dict[str, list[float]] = field(default_factory=dict)
+    pixels: int = 0
+    memory: dict[str, int | None] = field(default_factory=dict)
+    energy: dict[str, float | None] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    started: str = ""
+    seconds: float = 0.0
+    schema: int = SCHEMA
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Write the record into its folder, whole or not at all; return the file."""
+    return write_json(folder / FILE, asdict(record))
+
+
+def read(folder: Path) -> Record | None:
+    """Return the record in a folder; None where there is none, it is broken, or its schema is another."""
+    try:
+        values = json.loads((folder / FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        return None
+    return Record(**{f.name: values[f.name] for f in fields(Record) if f.name in values})
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write JSON to a temporary name beside `path` and rename it; readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as stream:
+            json.dump(value, stream, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
