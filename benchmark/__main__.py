@@ -1,0 +1,5 @@
+"""Entry point of `python -m benchmark`."""
+
+from benchmark.cli import main
+
+main()

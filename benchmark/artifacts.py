@@ -1,0 +1,147 @@
+"""Fitted methods to safe files and back, by the type of what was learned; never pickle.
+
+Plain values go to JSON, arrays to `.npy`, boosters to LightGBM's text, scikit-learn estimators to skops, torch modules
+to safetensors (parameters that require gradients, and buffers: a frozen backbone is rebuilt, not stored).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.api import Method, UserError
+from benchmark.record import write_json
+
+FILE = "method.json"
+# What a forest may be made of besides skops' own list; anything else in a file is refused.
+TRUSTED = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearnex.ensemble._forest.ExtraTreesClassifier",
+    "sklearnex.ensemble._forest.RandomForestClassifier",
+)
+
+
+def save(method: Method, folder: Path) -> None:
+    """Write hyperparameters and everything learned into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    learned = {name: value for name, value in vars(method).items() if name.endswith("_") and value is not None}
+    kinds = {name: _kind(name, value) for name, value in learned.items()}
+    plain = {name: learned[name] for name, kind in kinds.items() if kind == "json"}
+    for name, kind in kinds.items():
+        if kind != "json":
+            _SAVE[kind](learned[name], folder / f"{name}{_SUFFIX[kind]}")
+    content = {"method": type(method).__qualname__, "params": asdict(method), "kinds": kinds, "learned": plain}  # type: ignore[call-overload]
+    write_json(folder / FILE, json.loads(json.dumps(content, default=_plain)))
+
+
+def load(kind: Callable[..., Method], folder: Path) -> Method:
+    """Return the fitted method of class `kind` that `save` wrote.
+
+    Raises:
+        UserError: the folder holds no such method, or a file in it is damaged or not of a trusted kind.
+    """
+    try:
+        content = json.loads((folder / FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no fitted method") from error
+    method = kind(**content["params"])
+    if content["method"] != type(method).__qualname__:
+        raise UserError(f"{folder} holds a {content['method']}, not a {type(method).__qualname__}")
+    vars(method).update(content["learned"])
+    for name, stored in content["kinds"].items():
+        if stored not in ("json", "torch"):
+            setattr(method, name, _LOAD[stored](folder / f"{name}{_SUFFIX[stored]}"))
+    for name in (name for name, stored in content["kinds"].items() if stored == "torch"):
+        setattr(method, name, _load_torch(method, folder / f"{name}{_SUFFIX['torch']}"))
+    return method
+
+
+def _kind(name: str, value: Any) -> str:
+    """Return how a learned value is stored."""
+    if isinstance(value, np.ndarray):
+        return "array"
+    for kind, package, attribute in (
+        ("torch", "torch.nn", "Module"),
+        ("booster", "lightgbm", "Booster"),
+        ("estimator", "sklearn.base", "BaseEstimator"),
+    ):
+        if package in sys.modules and isinstance(value, getattr(sys.modules[package], attribute)):
+            return kind
+    try:
+        json.dumps(value, default=_plain)
+    except TypeError as error:
+        raise TypeError(f"learned attribute '{name}' is of no kind that can be stored safely: {error}") from error
+    return "json"
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy numbers and paths into what JSON knows."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(type(value).__name__)
+
+
+def _save_estimator(value: Any, path: Path) -> None:
+    import skops.io
+
+    skops.io.dump(value, path)
+
+
+def _load_estimator(path: Path) -> Any:
+    import skops.io
+
+    unknown = set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED)
+    if unknown:
+        raise UserError(f"{path} holds types that are not trusted: {', '.join(sorted(unknown))}")
+    return skops.io.load(path, trusted=list(TRUSTED))
+
+
+def _save_torch(value: Any, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = value.state_dict()
+    frozen = {name for name, parameter in value.named_parameters() if not parameter.requires_grad}
+    save_file({name: tensor.contiguous() for name, tensor in state.items() if name not in frozen}, path)
+
+
+def _load_torch(method: Any, path: Path) -> Any:
+    from safetensors.torch import load_file
+
+    network = method.build_network()
+    state = load_file(path)
+    needed = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    if needed - set(state):
+        raise UserError(f"{path} lacks tensors of this network: {', '.join(sorted(needed - set(state))[:3])}")
+    found = network.load_state_dict(state, strict=False)
+    if found.unexpected_keys:
+        raise UserError(f"{path} holds tensors of another network: {', '.join(found.unexpected_keys[:3])}")
+    return network.eval()
+
+
+def _load_booster(path: Path) -> Any:
+    import lightgbm
+
+    return lightgbm.Booster(model_file=str(path))
+
+
+_SUFFIX = {"array": ".npy", "booster": ".txt", "estimator": ".skops", "torch": ".safetensors"}
+_SAVE: dict[str, Callable[[Any, Path], None]] = {
+    "array": lambda value, path: np.save(path, value, allow_pickle=False),
+    "booster": lambda value, path: value.save_model(str(path)),
+    "estimator": _save_estimator,
+    "torch": _save_torch,
+}
+_LOAD: dict[str, Callable[[Path], Any]] = {
+    "array": lambda path: np.load(path, allow_pickle=False),
+    "booster": _load_booster,
+    "estimator": _load_estimator,
+}

@@ -1,0 +1,127 @@
+"""One cell in its child process: fit or tune, predict, count. The only module that reads test pixels."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import traceback
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark import artifacts, catalog, evidence, patchset, record, scores, splits, strata, tune
+from benchmark.api import NotRun, UserError
+from benchmark.data import open_part
+from benchmark.environment import describe
+from benchmark.fitting import Bench, Fitted, fit, predictions, search
+from benchmark.measure import warm_up
+from benchmark.plan import from_json
+from benchmark.record import Record
+
+
+def main(plan_file: Path, index: int, out: Path) -> None:
+    """Run one cell of a plan and leave its record; whatever the method raises becomes the record's reason."""
+    plan = from_json(json.loads(plan_file.read_text()))
+    cell = plan.cells[index]
+    started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    try:
+        warm_up(cell.device)
+        result = run(Bench(plan, cell, out, catalog.rows()[cell.row], splits.read(plan.split, plan.store)))
+    except NotRun as error:
+        result = Record(cell.key, asdict(cell), record.NOT_RUN, str(error))
+    except Exception as error:
+        traceback.print_exc()
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        result = Record(cell.key, asdict(cell), record.FAILED, f"{kind}{error}")
+    seconds, environment = time.perf_counter() - begin, describe(cell.device)
+    record.write(replace(result, started=started, seconds=seconds, environment=environment), cell.folder(out))
+
+
+def run(bench: Bench) -> Record:
+    """Return the record of a default or of a tuned cell."""
+    cell = bench.cell
+    if not cell.tuned:
+        return answer(bench, fit(bench, {}))
+    default = _finished(cell.default().folder(bench.out), "its run with default values")
+    found = search(bench, default) if cell.seed == 0 else _search_of_first_seed(bench)
+    tuning = [trial["seconds"] for trial in found.trials[1:]]
+    if not found.changes:
+        return _same_as_default(bench, default, found.trials, tuning)
+    done = answer(bench, found.fitted or fit(bench, found.changes))
+    return replace(done, trials=found.trials, laps={**done.laps, "tune": tuning})
+
+
+def answer(bench: Bench, fitted: Fitted) -> Record:
+    """Predict the test patches, count, and keep probabilities and the fitted method."""
+    cell, meter, method, folder = bench.cell, fitted.meter, fitted.method, bench.cell.folder(bench.out)
+    test = open_part(bench.plan.store, bench.split, cell.bands, "test")
+    images, mask = test.images, test.masks()
+    _time_single_patches(bench, fitted, images)
+    probability = np.empty(mask.shape, np.float16)
+    with meter.peaks("predict"):
+        for where, values in predictions(method, images, fitted.context, meter):
+            probability[where] = values
+    evidence.save_array(folder / "probabilities.npy", probability)
+    artifacts.save(method, folder / "model")
+    _keep_truth(bench)
+    cloud = probability > 0.5
+    return Record(
+        key=cell.key,
+        cell=asdict(cell),
+        status=record.OK,
+        params=asdict(method),  # type: ignore[call-overload]
+        changes=fitted.changes,
+        parameters=getattr(method, "parameters_", None),
+        patches=list(bench.split.parts["test"]),
+        scenes=list(test.scenes),
+        counts=scores.confusion(cloud, mask).tolist(),
+        strata=strata.counts(bench.plan.store, images.index, cloud, mask),
+        validation=fitted.validation,
+        curves=fitted.curves,
+        laps=meter.laps,
+        pixels=int(mask.size),
+        memory=meter.memory,
+        energy=meter.energy,
+    )
+
+
+def _time_single_patches(bench: Bench, fitted: Fitted, images: Any) -> None:
+    """Time predictions of one patch; the first, which warms up, is not counted."""
+    fitted.method.predict(images.take(slice(0, 1)), fitted.context)
+    for place in range(min(bench.cell.latency, len(images))):
+        with fitted.meter.lap("latency"):
+            fitted.method.predict(images.take(slice(place, place + 1)), fitted.context)
+
+
+def _keep_truth(bench: Bench) -> None:
+    """Keep truth and composites of the test part, with every band, for the views."""
+    names = [band.name for band in patchset.arrays(bench.plan.store).bands]
+    test = open_part(bench.plan.store, bench.split, names, "test")
+    evidence.keep(test, bench.split.parts["test"], bench.out / "truth" / bench.cell.split[:16])
+
+
+def _finished(folder: Path, what: str) -> Record:
+    """Return a finished record that this cell builds on."""
+    found = record.read(folder)
+    if found is None or found.status != record.OK:
+        raise NotRun(f"{what} has not finished")
+    return found
+
+
+def _search_of_first_seed(bench: Bench) -> tune.Tuned:
+    """Return what tuning found with the first seed: one search serves all seeds."""
+    first = _finished(bench.cell.first_seed().folder(bench.out), "tuning with the first seed")
+    return tune.Tuned(first.changes, None, first.trials)
+
+
+def _same_as_default(bench: Bench, default: Record, trials: list[dict[str, Any]], tuning: list[float]) -> Record:
+    """Return the default run as the tuned one: the defaults were the best trial."""
+    source, folder = bench.cell.default().folder(bench.out), bench.cell.folder(bench.out)
+    shutil.copy2(source / "probabilities.npy", folder / "probabilities.npy")
+    shutil.copytree(source / "model", folder / "model", dirs_exist_ok=True)
+    laps = {**default.laps, "tune": tuning}
+    return replace(default, key=bench.cell.key, cell=asdict(bench.cell), trials=trials, laps=laps)

@@ -1,0 +1,87 @@
+"""The command line: verbs only. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark import cli_data
+from benchmark.cli_errors import user_errors
+
+app = typer.Typer(
+    help="Nephoscope: thresholds, forests, small networks and foundation models on the same cloud-mask pixels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cli_data.app, name="data")
+
+Out = Annotated[Path, typer.Option(help="Folder of everything that is kept.")]
+Tracking = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: SQLite in the output folder.")]
+
+
+@app.command()
+@user_errors
+def run(
+    rows: Annotated[list[str], typer.Argument(help="Row names, globs, or 'all' for those of the profile.")],
+    data: Annotated[str, typer.Option(help="'simulated', a patch folder, or a Zarr patch set.")] = "simulated",
+    profile: Annotated[
+        str | None, typer.Option(help="smoke, quick (default without a GPU) or study (default with one).")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per row.")] = None,
+    trials: Annotated[int | None, typer.Option(min=0, help="Trials of tuning per row, the defaults included.")] = None,
+    bands: Annotated[str, typer.Option(help="'hls', 'all', or names or roles separated by commas.")] = "hls",
+    out: Out = Path("results"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run finished cells again.")] = False,
+    weights_dir: Annotated[Path | None, typer.Option(help="Folder of checkpoint files.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda[:n]; default: a GPU if there is one.")] = None,
+    storage: Annotated[str, typer.Option(help="Optuna storage URL; default: a journal file.")] = "",
+    tracking_uri: Tracking = None,
+) -> None:
+    """Train, tune, score, time and compare rows on the same pixels; finished work is not repeated."""
+    from benchmark import cli_run, planner
+
+    asked = planner.Asked(rows, data, profile, seeds, trials, bands, out, weights_dir, device, storage)
+    raise typer.Exit(cli_run.run(asked, fresh, tracking_uri))
+
+
+@app.command("list")
+@user_errors
+def list_rows() -> None:
+    """Show the rows, data sets, profiles and band sets there are."""
+    from benchmark import cli_run
+
+    cli_run.show()
+
+
+@app.command()
+@user_errors
+def report(
+    plan: Annotated[str | None, typer.Argument(help="Name of a plan, e.g. simulated-quick; default: the last.")] = None,
+    out: Out = Path("results"),
+    tracking_uri: Tracking = None,
+) -> None:
+    """Rebuild leaderboard, plots, report and MLflow from stored records alone."""
+    from benchmark import cli_run
+
+    cli_run.views(cli_run.stored_plan(out, plan), out, tracking_uri)
+
+
+@app.command()
+@user_errors
+def ui(out: Out = Path("results"), port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
+    """Open the MLflow UI on 127.0.0.1."""
+    from benchmark import track
+
+    track.ui(out, port)
+
+
+def main() -> None:
+    """Run the command line; an interrupt ends it without a traceback."""
+    try:
+        app(prog_name="python -m benchmark")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; finished rows are kept, and the same command goes on from there")

@@ -1,0 +1,118 @@
+"""What `run`, `report` and `list` show while they work."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from benchmark import catalog, planner, record, runner
+from benchmark.api import UserError
+from benchmark.data import BAND_SETS
+from benchmark.plan import Plan, from_json
+from benchmark.profiles import PROFILES
+
+console = Console()
+STYLE = {record.OK: "green", record.NOT_RUN: "yellow", record.FAILED: "red", record.TIMEOUT: "red"}
+
+
+def run(asked: planner.Asked, fresh: bool, tracking_uri: str | None) -> int:
+    """Run what the user asked for and write the views; return the exit status, 1 if a row failed."""
+    with _progress() as progress:
+        task = progress.add_task("data set", total=None)
+        plan = planner.make(asked, lambda done, total: progress.update(task, completed=done, total=total))
+    plan = replace(plan, command=shlex.join(["python", "-m", "benchmark", *sys.argv[1:]]))
+    plan_file = planner.save(plan, asked.out)
+    failed = _run_cells(plan, plan_file, asked.out, fresh)
+    views(plan, asked.out, tracking_uri)
+    return 1 if failed else 0
+
+
+def _run_cells(plan: Plan, plan_file: Path, out: Path, fresh: bool) -> int:
+    """Run the cells under a progress bar and say how each ended; return how many failed."""
+    failed = 0
+    with _progress() as progress:
+        task = progress.add_task("rows", total=len(plan.cells))
+        for step in runner.run(plan, plan_file, out, fresh):
+            name = f"{step.cell.row}{' tuned' if step.cell.tuned else ''} seed {step.cell.seed}"
+            progress.update(task, completed=step.index, description=f"{name} {escape(step.said)[:60]}")
+            if step.record is not None:
+                progress.console.print(_verdict(name, step))
+                failed += step.record.status in (record.FAILED, record.TIMEOUT)
+        progress.update(task, completed=len(plan.cells), description="rows")
+    return failed
+
+
+def _verdict(name: str, step: runner.Step) -> str:
+    """Return one line about a finished cell."""
+    assert step.record is not None
+    done, status = step.record, step.record.status
+    if status != record.OK:
+        return f"[{STYLE[status]}]{status:>8}[/] {name}: {escape(done.reason)}"
+    how = "kept from before" if step.reused else f"{done.seconds:.1f} s"
+    return f"[{STYLE[status]}]{status:>8}[/] {name}: validation Jaccard {done.validation:.3f} ({how})"
+
+
+def views(plan: Plan, out: Path, tracking_uri: str | None) -> None:
+    """Write leaderboard, plots, report and MLflow of a plan; without MLflow the rest still stands."""
+    from benchmark import report, tables, track
+
+    page = report.write_report(plan, out)
+    console.print(tables.summary(tables.leaderboard(plan, out)))
+    console.print(f"leaderboard {out / 'leaderboard.md'}, report {page}")
+    try:
+        track.push(plan, out, tracking_uri)
+    except track.TrackingError as error:
+        console.print(f"[yellow]MLflow was not updated: {escape(str(error))}; `report` does it later[/]")
+
+
+def stored_plan(out: Path, name: str | None) -> Plan:
+    """Return a plan that was run before: the one named, else the last.
+
+    Raises:
+        UserError: there is none.
+    """
+    plans = sorted((out / "plans").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    if not plans:
+        raise UserError(f"nothing was run into {out} yet; start with `python -m benchmark run all`")
+    chosen = plans[-1] if name is None else out / "plans" / f"{name}.json"
+    if chosen not in plans:
+        raise UserError(f"no plan is called '{name}'; plans are {', '.join(path.stem for path in plans)}")
+    return from_json(json.loads(chosen.read_text()))
+
+
+def show() -> None:
+    """Print the rows, data sets, profiles and band sets."""
+    rows = [(row.name, row.family, row.study_id, row.note) for row in catalog.rows().values()]
+    console.print(_table("Rows", ("row", "family", "study", "note"), rows))
+    made = [(source.name, source.summary) for source in catalog.sources().values()]
+    console.print(_table("Data sets", ("name", "what it is"), made))
+    sizes = [(p.name, _numbers(p.patches), p.budget.epochs, p.trials, p.seeds) for p in PROFILES.values()]
+    console.print(_table("Profiles", ("name", "train/val/test patches", "epochs", "trials", "seeds"), sizes))
+    console.print(_table("Band sets", ("name", "bands"), list(BAND_SETS.items())))
+
+
+def _numbers(patches: Any) -> str:
+    return "/".join(str(count) for count in patches.values())
+
+
+def _table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row))
+    return table
+
+
+def _progress() -> Progress:
+    parts = (SpinnerColumn(), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*parts, TextColumn("{task.description}"), console=console)

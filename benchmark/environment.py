@@ -1,0 +1,83 @@
+"""What a cell ran on: versions, hardware, threads and the state of the code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmark import ROOT
+
+PACKAGES = (
+    "numpy", "scikit-learn", "scikit-learn-intelex", "lightgbm", "torch", "terratorch", "segmentation-models-pytorch",
+    "timm", "optuna", "mlflow", "xarray", "zarr", "satpy",
+)  # fmt: skip
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Return the environment of this process, as plain values."""
+    import psutil
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "cpu": _cpu(),
+        "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS") or os.cpu_count(),
+        "memory": psutil.virtual_memory().total,
+        "load": os.getloadavg()[0],
+        "device": _device(device),
+        **commit(),
+    }
+
+
+@cache
+def commit() -> dict[str, Any]:
+    """Return the commit and whether the tree differs from it; empty values outside a checkout."""
+
+    def git(*args: str) -> str | None:
+        done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        return {"commit": git("rev-parse", "HEAD") or "", "dirty": bool(git("status", "--porcelain"))}
+    except FileNotFoundError:  # no git on this machine
+        return {"commit": "", "dirty": False}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    """Return the processor's name."""
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return names[0].split(":", 1)[1].strip() if names else platform.processor()
+
+
+def _device(device: str) -> dict[str, Any]:
+    """Return the name, driver and memory of the accelerator; only its kind on a CPU."""
+    if not device.startswith("cuda"):
+        return {"kind": "cpu"}
+    import pynvml
+
+    torch = sys.modules["torch"]
+    properties = torch.cuda.get_device_properties(device)
+    pynvml.nvmlInit()
+    return {
+        "kind": "cuda",
+        "name": properties.name,
+        "memory": properties.total_memory,
+        "driver": pynvml.nvmlSystemGetDriverVersion(),
+        "cuda": torch.version.cuda,
+    }

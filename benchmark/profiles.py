@@ -1,0 +1,77 @@
+"""Profiles: the numbers of a run. Same code for all, only these differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from benchmark.api import Budget
+
+CLASSICAL = ("majority", "threshold*", "naive-bayes", "random-forest*", "lightgbm", "unet")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of everything.
+
+    Attributes:
+        rows: globs of the rows that `all` stands for.
+        patches: patches per part, an upper bound where the data set is given.
+        size: rows and columns of a simulated patch.
+        budget: as in `api.Budget`.
+        trials: trials of tuning per method, the defaults being the first.
+        cap: seconds that tuning one method may take beyond its default run.
+        seeds: number of seeds.
+        latency: single-patch predictions to time.
+        timeout: seconds after which a cell is ended.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    patches: Mapping[str, int] = field(default_factory=dict)
+    size: int = 224
+    budget: Budget = field(default_factory=Budget)
+    trials: int = 3
+    cap: float = 60.0
+    seeds: int = 1
+    latency: int = 5
+    timeout: float = 3600.0
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="smoke",
+            rows=(*CLASSICAL, "prithvi-tiny-*", "prithvi-300-random-frozen"),
+            patches={"train": 8, "val": 4, "test": 4},
+            size=32,
+            budget=Budget(epochs=1, batch=4, pixels=4_000),
+            trials=2,
+            cap=60.0,
+            latency=2,
+            timeout=300.0,
+        ),
+        Profile(
+            name="quick",
+            rows=(*CLASSICAL, "prithvi-tiny-*frozen", "prithvi-300-random-frozen"),
+            patches={"train": 24, "val": 8, "test": 16},
+            budget=Budget(epochs=10, batch=4, pixels=100_000),
+            trials=3,
+            cap=30.0,
+            latency=3,
+            timeout=600.0,
+        ),
+        Profile(
+            name="study",
+            rows=(*CLASSICAL, "prithvi-300-*", "prithvi-300-tl-*", "prithvi-600-*"),
+            patches={"train": 437, "val": 141, "test": 166},
+            budget=Budget(epochs=20, batch=8, pixels=1_000_000, orientations=8),
+            trials=12,
+            cap=1800.0,
+            seeds=3,
+            latency=50,
+            timeout=6 * 3600.0,
+        ),
+    )
+}

@@ -1,0 +1,40 @@
+"""Checkpoints: found in a folder or on the Hugging Face hub, and pinned by their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from benchmark.api import NotRun, Weights
+from benchmark.record import write_json
+
+
+def locate(weights: Weights, folder: Path | None) -> Path:
+    """Return the checkpoint's file: from `folder`, else from the hub (its cache first), as TerraTorch would.
+
+    Raises:
+        NotRun: it cannot be had; the message says why and what to do.
+    """
+    if folder is not None and (folder / weights.file).is_file():
+        return folder / weights.file
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(weights.repo, weights.file))
+    except Exception as error:  # the hub's client raises many kinds: offline, 401, 404, disk, time-out
+        why = type(error).__name__
+        remedy = f"put {weights.file} from {weights.repo} into a folder and give it as --weights-dir"
+        raise NotRun(f"weights {weights.file} could not be had ({why}); {remedy}") from error
+
+
+def checksum(path: Path, cache: Path) -> str:
+    """Return the SHA-256 of a file, remembered in `cache` (JSON) by path, size and time of change."""
+    stat = path.resolve().stat()
+    name = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    known = json.loads(cache.read_text()) if cache.is_file() else {}
+    if name not in known:
+        with path.open("rb") as stream:
+            known[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        write_json(cache, known)
+    return str(known[name])

@@ -1,0 +1,34 @@
+import os
+
+# No test may ask the network for weights.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import numpy as np
+import pytest
+from patch_factory import HLS5, bands, toa_and_mask
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """A patch set of 9 scenes with two patches each, 32 px, with a split by scene beside it."""
+    from benchmark import splits
+    from benchmark.patchset import PatchWriter
+
+    path = tmp_path_factory.mktemp("data") / "plain.zarr"
+    attrs = {"sensor": "test", "label_source": "constructed", "label_bands": [], "licence": "none"}
+    with PatchWriter(path, bands(HLS5), attrs) as writer:
+        for scene in range(9):
+            toa, mask = toa_and_mask(2, 32, HLS5, seed=scene)
+            writer.append(
+                [f"s{scene}p{i}" for i in range(2)],
+                f"s{scene}",
+                toa,
+                mask,
+                {"land": np.ones(mask.shape, np.uint8), "biome": np.array(["Urban", "Water"])},
+                np.full(2, np.datetime64("2024-07-01T10:00:00", "s")),
+                np.full(2, 45.0),
+                np.full(2, 5.0),
+                np.full(2, 40.0),
+            )
+    splits.write(splits.by_group(path, "scene", (0.5, 0.25, 0.25), seed=1), splits.split_path(path))
+    return path
