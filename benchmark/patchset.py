@@ -1,0 +1,34 @@
+"""Patch sets: the one form in which data reaches the benchmark.
+
+A patch set is an `xarray.Dataset` in a Zarr store:
+
+- `toa` (patch, band, y, x) float32: reflectance as a fraction normalised by cos(sun zenith), or brightness temperature
+  in K; an invalid pixel is NaN in every band.
+- `mask` (patch, y, x) uint8: 0 clear, 1 cloud, 255 ignore; 255 wherever toa is NaN.
+- any other variable on (patch, y, x) or (patch) is a stratum: scores are also given apart for its values. The stratum
+  `land` (uint8; 0 water, 1 land, 255 unknown) is a map known before the image was taken, so methods may see it.
+- coordinates of a patch: `patch` (unique id), `scene`, `time`, `lat`, `lon`, `sun_zenith`, `sha256` of its content;
+  coordinates of a band: `band` (name), `role`, `wavelength` (um), `quantity`.
+- attributes: `sensor`, `label_source`, `label_bands` (bands that the label derives from: empty if it is independent,
+  None if not known), `licence`, `fingerprint`, and any other.
+"""
+
+from benchmark._patch_arrays import Arrays, arrays, images, part
+from benchmark._patch_store import Table, attributes, bands_of, fingerprint, is_store, open_store, table, validate
+from benchmark._patch_writer import PatchWriter
+
+__all__ = [
+    "Arrays",
+    "PatchWriter",
+    "Table",
+    "arrays",
+    "attributes",
+    "bands_of",
+    "fingerprint",
+    "images",
+    "is_store",
+    "open_store",
+    "part",
+    "table",
+    "validate",
+]
