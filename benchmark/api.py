@@ -193,8 +193,8 @@ class Method(Protocol):
 
     What is learned is kept in attributes that end in `_`. These are saved to safe files by their type: arrays,
     numbers, text, lists and dicts of them, LightGBM boosters, scikit-learn estimators and torch modules. A method
-    that learns torch modules rebuilds them, untrained, in `build_network(self)`, from its fields and its other learned
-    attributes; only parameters that require gradients, and buffers, are stored.
+    that learns torch modules makes them again, untrained, in `build_network(self)`, from its fields and its other
+    learned attributes; only parameters that require gradients, and buffers, are stored.
     """
 
     def fit(self, train: Part, val: Part, ctx: Context) -> None:

@@ -58,8 +58,10 @@ def load(kind: Callable[..., Method], folder: Path) -> Method:
     for name, stored in content["kinds"].items():
         if stored not in ("json", "torch"):
             setattr(method, name, _LOAD[stored](folder / f"{name}{_SUFFIX[stored]}"))
+    if "torch" in content["kinds"].values():
+        method.build_network()  # type: ignore[attr-defined]
     for name in (name for name, stored in content["kinds"].items() if stored == "torch"):
-        setattr(method, name, _load_torch(method, folder / f"{name}{_SUFFIX['torch']}"))
+        _fill_torch(getattr(method, name), folder / f"{name}{_SUFFIX['torch']}")
     return method
 
 
@@ -113,10 +115,9 @@ def _save_torch(value: Any, path: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in state.items() if name not in frozen}, path)
 
 
-def _load_torch(method: Any, path: Path) -> Any:
+def _fill_torch(network: Any, path: Path) -> None:
     from safetensors.torch import load_file
 
-    network = method.build_network()
     state = load_file(path)
     needed = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     if needed - set(state):
@@ -124,7 +125,7 @@ def _load_torch(method: Any, path: Path) -> Any:
     found = network.load_state_dict(state, strict=False)
     if found.unexpected_keys:
         raise UserError(f"{path} holds tensors of another network: {', '.join(found.unexpected_keys[:3])}")
-    return network.eval()
+    network.eval()
 
 
 def _load_booster(path: Path) -> Any:

@@ -65,6 +65,7 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
     with meter.peaks("predict"):
         for where, values in predictions(method, images, fitted.context, meter):
             probability[where] = values
+    scores.check(probability, mask)
     evidence.save_array(folder / "probabilities.npy", probability)
     artifacts.save(method, folder / "model")
     _keep_truth(bench)

@@ -16,7 +16,6 @@ from benchmark.plan import Cell, Plan
 from benchmark.profiles import PROFILES
 from benchmark.record import Record
 
-
 Ended = dict[str, Any]
 
 

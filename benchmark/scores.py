@@ -59,16 +59,22 @@ SCORES = tuple(scores(np.ones(4)))
 PROBABILITY_SCORES = ("auc", "brier", "ece")
 
 
+def check(probability: np.ndarray, mask: np.ndarray) -> None:
+    """Raise ValueError where a pixel that counts has a probability that is NaN or outside [0, 1]."""
+    value = np.asarray(probability)[mask != IGNORE]
+    if not ((value >= 0) & (value <= 1)).all():
+        raise ValueError("a probability is NaN or outside [0, 1]")
+
+
 def histogram(probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return pixels per class and float16 value, (2, 15361) int64, ignored pixels left out.
 
     Raises:
         ValueError: a counted pixel's probability is NaN or outside [0, 1].
     """
+    check(probability, mask)
     valid = mask != IGNORE
     value = np.asarray(probability)[valid].astype(np.float16) + np.float16(0)  # -0.0 becomes 0.0
-    if not ((value >= 0) & (value <= 1)).all():
-        raise ValueError("a probability is NaN or outside [0, 1]")
     code = value.view(np.uint16).astype(np.int64) + _CODES * (mask[valid] == CLOUD)
     return np.bincount(code, minlength=2 * _CODES).reshape(2, _CODES)
 

@@ -26,7 +26,8 @@ HLS5 = ("GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")
 def bands(roles=HLS5):
     thermal = ("BT_37", "BT_11", "BT_12")
     return tuple(
-        Band(role.lower(), role, ROLES[role], BRIGHTNESS_TEMPERATURE if role in thermal else REFLECTANCE) for role in roles
+        Band(role.lower(), role, ROLES[role], BRIGHTNESS_TEMPERATURE if role in thermal else REFLECTANCE)
+        for role in roles
     )
 
 

@@ -11,9 +11,25 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("benchmark", "baselines", "models", "datasets")
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 HEAVY = {
-    "torch", "sklearn", "lightgbm", "optuna", "mlflow", "satpy", "terratorch", "seaborn", "matplotlib", "xarray", "zarr",
-    "rasterio", "pandas", "scipy", "skops", "cv2", "dask", "lightning",
-}  # fmt: skip
+    "torch",
+    "sklearn",
+    "lightgbm",
+    "optuna",
+    "mlflow",
+    "satpy",
+    "terratorch",
+    "seaborn",
+    "matplotlib",
+    "xarray",
+    "zarr",
+    "rasterio",
+    "pandas",
+    "scipy",
+    "skops",
+    "cv2",
+    "dask",
+    "lightning",
+}
 CONTRACTS = {"benchmark.api"}
 DATA_CONTRACTS = CONTRACTS | {"benchmark.patchset", "benchmark.splits"}
 VIEWS = {"tables", "plots", "gallery", "report", "track"}
@@ -60,12 +76,16 @@ def test_imports_point_one_way(path):
     else:
         assert not any(name.startswith(("baselines", "models", "datasets")) for name in found), found
         if stem in VIEWS:
-            assert not found & {f"benchmark.{name}" for name in ("runner", "cell", "catalog", "tune", "fitting", "data")}
+            assert not found & {
+                f"benchmark.{name}" for name in ("runner", "cell", "catalog", "tune", "fitting", "data")
+            }
         if stem in ("cell", "fitting", "tune", "features", "measure"):
             assert not found & {f"benchmark.{name}" for name in VIEWS | {"runner", "planner", "cli"}}
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if not p.name.startswith("_") or p.name == "__init__.py"], ids=name_of)
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if not p.name.startswith("_") or p.name == "__init__.py"], ids=name_of
+)
 def test_public_modules_import_nothing_heavy(path):
     top = {name.split(".")[0] for name in imports(path, top_only=True)}
     assert not top & HEAVY

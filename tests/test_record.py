@@ -15,7 +15,9 @@ CELL = Cell(
 
 
 def test_record_round_trip(tmp_path):
-    given = record.Record("k", asdict(CELL), record.OK, counts=[[1, 2, 3, 4]], laps={"fit": [0.5]}, memory={"vram": None})
+    given = record.Record(
+        "k", asdict(CELL), record.OK, counts=[[1, 2, 3, 4]], laps={"fit": [0.5]}, memory={"vram": None}
+    )
     record.write(given, tmp_path)
     assert record.read(tmp_path).counts == given.counts
     assert record.read(tmp_path).memory == {"vram": None}
@@ -46,7 +48,9 @@ def test_key_changes_with_what_decides_the_numbers(change):
     assert replace(CELL, **change).key != CELL.key
 
 
-@pytest.mark.parametrize("change", [{"note": "x"}, {"data": "renamed"}, {"study_id": "exp_9"}, {"cap": 1.0}, {"profile": "q"}])
+@pytest.mark.parametrize(
+    "change", [{"note": "x"}, {"data": "renamed"}, {"study_id": "exp_9"}, {"cap": 1.0}, {"profile": "q"}]
+)
 def test_key_keeps_with_what_does_not(change):
     assert replace(CELL, **change).key == CELL.key
 
@@ -58,5 +62,7 @@ def test_time_cap_decides_what_tuning_finds():
 
 
 def test_plan_round_trip(tmp_path):
-    plan = Plan("plain-smoke", (CELL, replace(CELL, trials=2)), tmp_path / "a.zarr", tmp_path / "s.json", weights={"a": "b"})
+    plan = Plan(
+        "plain-smoke", (CELL, replace(CELL, trials=2)), tmp_path / "a.zarr", tmp_path / "s.json", weights={"a": "b"}
+    )
     assert from_json(json.loads(json.dumps(plan.to_json()))) == plan

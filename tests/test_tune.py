@@ -107,5 +107,5 @@ def test_hopeless_trial_is_pruned(tmp_path):
 
 def test_default_outside_the_space_is_a_fault(tmp_path):
     row = Row("hill", "floor", Hill, {}, lambda trial: {"x": trial.suggest_float("x", 1.0, 5.0)})
-    with pytest.raises(ValueError, match="x=0.0 lies outside"):
+    with pytest.raises(ValueError, match=r"x=0\.0 lies outside"):
         search(tmp_path / "a.journal", row=row)

@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+from patch_factory import bands
+
+from benchmark import catalog, data, planner, splits, weights
+from benchmark.api import NotRun, UserError, Weights
+from benchmark.profiles import PROFILES
+
+
+def nothing(done, total):
+    pass
+
+
+def asked(store, out, **values):
+    return planner.Asked(
+        **{"rows": ("majority", "lightgbm"), "data": str(store), "profile": "smoke", "out": out} | values
+    )
+
+
+def test_every_row_gets_the_same_patches_bands_and_budget(store, tmp_path):
+    plan = planner.make(asked(store, tmp_path, rows=("all",)), nothing)
+    assert len({(cell.fingerprint, cell.split, cell.bands, cell.budget) for cell in plan.cells}) == 1
+    assert len({cell.key for cell in plan.cells}) == len(plan.cells)
+
+
+def test_split_is_cut_to_the_profile(store, tmp_path):
+    plan = planner.make(asked(store, tmp_path), nothing)
+    parts = splits.read(plan.split, plan.store).parts
+    assert all(len(parts[part]) <= PROFILES["smoke"].patches[part] for part in parts)
+
+
+def test_defaults_come_before_tuning_and_tuning_before_the_other_seeds(store, tmp_path):
+    plan = planner.make(asked(store, tmp_path, seeds=2), nothing)
+    order = [(cell.row, cell.tuned, cell.seed) for cell in plan.cells]
+    assert order == [
+        ("majority", False, 0), ("majority", False, 1), ("lightgbm", False, 0), ("lightgbm", False, 1),
+        ("lightgbm", True, 0), ("lightgbm", True, 1),
+    ]  # fmt: skip
+
+
+def test_no_trials_no_tuning(store, tmp_path):
+    assert not [cell for cell in planner.make(asked(store, tmp_path, trials=0), nothing).cells if cell.tuned]
+
+
+def test_row_without_its_weights_says_why_and_what_to_do(store, tmp_path):
+    plan = planner.make(asked(store, tmp_path, rows=("prithvi-tiny-pretrained-frozen",)), nothing)
+    (cell,) = plan.cells
+    assert "Prithvi_EO_V2_tiny_TL.pt could not be had" in cell.absent
+    assert "--weights-dir" in cell.absent
+
+
+def test_weights_in_a_folder_are_found_and_pinned_by_their_bytes(store, tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    file = folder / "Prithvi_EO_V2_tiny_TL.pt"
+    keys = []
+    for content in (b"one", b"other"):
+        file.write_bytes(content)
+        options = {"rows": ("prithvi-tiny-pretrained-frozen",), "weights_dir": folder, "trials": 0}
+        plan = planner.make(asked(store, tmp_path, **options), nothing)
+        assert plan.weights == {"prithvi-tiny-pretrained-frozen": str(file)}
+        assert not plan.cells[0].absent
+        keys.append(plan.cells[0].key)
+    assert keys[0] != keys[1]
+
+
+def test_missing_checkpoint_is_not_run():
+    with pytest.raises(NotRun, match=r"a\.pt could not be had"):
+        weights.locate(Weights("nobody/nothing", "a.pt"), None)
+
+
+def test_study_runs_carry_their_names():
+    found = {row.study_id for row in catalog.rows().values()} - {""}
+    assert found == {*(f"exp_{i}" for i in range(8)), "exp_31", "exp_33"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"rows": ("unnet",)}, "no row is called 'unnet'"),
+        ({"profile": "huge"}, "no profile is called 'huge'"),
+        ({"data": "nowhere"}, "no data set or folder 'nowhere'"),
+        ({"bands": "S1,S99"}, "no band 'S1'"),
+        ({"device": "tpu"}, "no device is called 'tpu'"),
+        ({"device": "cuda:77"}, "'cuda:77' is not on this machine"),
+    ],
+)
+def test_faults_are_one_sentence(store, tmp_path, change, sentence):
+    with pytest.raises(UserError, match=sentence):
+        planner.make(asked(store, tmp_path, **change), nothing)
+
+
+def test_folder_that_nothing_recognises(tmp_path):
+    with pytest.raises(UserError, match="neither a Zarr patch set nor a folder"):
+        data.prepare(str(tmp_path), PROFILES["smoke"], tmp_path, nothing)
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        ("hls", ("green", "swir_1")), ("all", ("green", "swir_1", "bt_11")), ("bt_11,green", ("bt_11", "green")),
+        ("BT_11, GREEN", ("bt_11", "green")), ("GREEN,green", ("green",)),
+    ],
+)  # fmt: skip
+def test_bands_by_set_name_or_role(spec, names):
+    assert data.choose_bands(bands(("GREEN", "SWIR_1", "BT_11")), spec) == names
+
+
+def test_parts_share_no_scene(store):
+    split = splits.read(splits.split_path(store), store)
+    opened = {part: data.open_part(store, split, ("green", "red"), part) for part in ("train", "val")}
+    assert not set(opened["train"].scenes) & set(opened["val"].scenes)
+    assert opened["train"].images.read(slice(0, 1)).shape == (1, 2, 32, 32)
+    assert np.isin(opened["val"].masks(), (0, 1, 255)).all()
