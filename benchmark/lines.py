@@ -1,0 +1,193 @@
+"""Lines of the leaderboard: a row with its defaults or tuned, seeds pooled, as numbers derived from its records.
+
+What was not measured is NaN or None, never 0. 1 MB is 10^6 bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark import record
+from benchmark.plan import Cell, Plan
+from benchmark.record import FAILED, NOT_RUN, OK, TIMEOUT, Record
+from benchmark.scores import PROBABILITY_SCORES, SCORES, histogram, probability_scores, scores
+from benchmark.stats import bootstrap, by_scene
+
+MISSING = "missing"
+STATUSES = (OK, FAILED, TIMEOUT, NOT_RUN, MISSING)  # the order of the table; of several seeds the first after OK counts
+INTERVAL = ("jaccard", "jaccard_low", "jaccard_high")
+COSTS = (
+    *("fit_s", "encode_s", "tune_s", "mpixel_per_s", "latency_ms", "parameters", "trainable"),
+    *("rss_mb", "rss_over_start_mb", "vram_allocated_mb", "vram_reserved_mb", "vram_process_mb", "energy_j"),
+)
+COLUMNS = (
+    *("row", "family", "status", "reason", "tuned", "seeds"),
+    *INTERVAL,
+    *(name for name in SCORES if name != "jaccard"),
+    *PROBABILITY_SCORES,
+    *COSTS,
+    *("study_id", "device", "note"),
+)
+_VRAM = ("vram_allocated", "vram_reserved", "vram_process")
+_BLOCK = 16  # patches a histogram takes at once: the working set stays in the processor's cache
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with its defaults or tuned: its cells, one a seed, and their records (None: not finished)."""
+
+    cells: tuple[Cell, ...]
+    records: tuple[Record | None, ...]
+    out: Path
+
+    @property
+    def first(self) -> Cell:
+        """The cell of the first seed."""
+        return self.cells[0]
+
+    @property
+    def ok(self) -> tuple[Record, ...]:
+        """The records, if every seed ended well; else nothing."""
+        found = tuple(r for r in self.records if r is not None and r.status == OK)
+        return found if len(found) == len(self.cells) else ()
+
+    @property
+    def ending(self) -> tuple[str, str]:
+        """Status and reason: of the worst seed, the first of them."""
+        ends = [_ending(cell, kept) for cell, kept in zip(self.cells, self.records, strict=True)]
+        worst = min((end for end, _ in ends if end != OK), key=STATUSES.index, default=OK)
+        seed, reason = next((cell.seed, why) for cell, (end, why) in zip(self.cells, ends, strict=True) if end == worst)
+        several = len(self.cells) > 1 and worst != OK
+        return worst, f"seed {seed}: {reason}" if several else reason
+
+
+def _ending(cell: Cell, kept: Record | None) -> tuple[str, str]:
+    if kept is not None:
+        return kept.status, kept.reason
+    return (NOT_RUN, cell.absent) if cell.absent else (MISSING, "no record yet")
+
+
+def lines(plan: Plan, out: Path) -> list[Line]:
+    """Return the lines of a plan with their records, in the order of the plan."""
+    groups: dict[tuple[str, bool], list[Cell]] = {}
+    for cell in plan.cells:
+        groups.setdefault((cell.row, cell.tuned), []).append(cell)
+    return [Line(tuple(g), tuple(record.read(cell.folder(out)) for cell in g), out) for g in groups.values()]
+
+
+def values(line: Line) -> dict[str, Any]:
+    """Return the columns of one line."""
+    cell, (status, reason), done = line.first, line.ending, line.ok
+    measured = {**_scores(done), **_probability_scores(line), **_costs(done)} if done else {}
+    told = {"row": cell.row, "family": cell.family, "status": status, "reason": reason, "tuned": cell.tuned}
+    ends = {"seeds": len(line.cells), "study_id": cell.study_id, "device": cell.device, "note": cell.note}
+    return dict.fromkeys(COLUMNS, math.nan) | measured | told | ends
+
+
+def _scores(done: Sequence[Record]) -> dict[str, float]:
+    """Return the scores of confusion counts, and the interval of the metric that ranks."""
+    counts = np.stack([by_scene(np.asarray(kept.counts), kept.scenes) for kept in done])
+    counts = counts[:, counts.sum((0, 2)) > 0]  # a scene without a valid pixel says nothing, and a draw of it is 0/0
+    if not counts.size:
+        return {}
+    pooled = {name: _mean(score) for name, score in scores(counts.sum(1)).items()}
+    mean, low, high = bootstrap(counts, lambda drawn: scores(drawn)["jaccard"])
+    if counts.shape[1] == 1:
+        low = high = math.nan
+    return {**pooled, "jaccard": mean, "jaccard_low": low, "jaccard_high": high}
+
+
+def _probability_scores(line: Line) -> dict[str, float]:
+    found = [histogram_of(cell, kept, line.out) for cell, kept in zip(line.cells, line.ok, strict=True)]
+    each = [probability_scores(hist) for hist in found if hist is not None and hist.any()]
+    return {name: _mean([score[name] for score in each]) for name in PROBABILITY_SCORES}
+
+
+def truth_folder(cell: Cell, out: Path) -> Path:
+    """Return the folder that holds truth and pictures of the cell's test part."""
+    return out / "truth" / cell.split[:16]
+
+
+def histogram_of(cell: Cell, kept: Record, out: Path) -> np.ndarray | None:
+    """Return `scores.histogram` of a cell's stored probabilities; None where they or the truth are not kept.
+
+    Raises:
+        ValueError: the truth is that of other patches.
+    """
+    stored, truth = cell.folder(out) / "probabilities.npy", truth_folder(cell, out)
+    if not (stored.exists() and (truth / "mask.npy").exists()):
+        return None
+    if json.loads((truth / "meta.json").read_text())["patches"] != kept.patches:
+        raise ValueError(f"the patches in {truth} are not those of {stored.parent}")
+    return _histogram(stored, truth / "mask.npy", stored.stat().st_mtime_ns)
+
+
+@cache
+def _histogram(stored: Path, truth: Path, changed: int) -> np.ndarray:
+    """Return the histogram of two files; `changed` makes a rewritten file another one."""
+    probability, mask = np.load(stored, mmap_mode="r"), np.load(truth, mmap_mode="r")
+    starts = range(0, len(mask), _BLOCK)
+    return np.sum([histogram(probability[i : i + _BLOCK], mask[i : i + _BLOCK]) for i in starts], axis=0)
+
+
+def _costs(done: Sequence[Record]) -> dict[str, float | int | None]:
+    """Return the costs: medians over seeds of times, energy and sizes, the highest of the peaks of memory."""
+    speed = [kept.pixels / 1e6 / spent for kept in done if (spent := sum(kept.laps.get("predict", ())))]
+    return {
+        **{f"{phase}_s": _median(_lap(kept, phase) for kept in done) for phase in ("fit", "encode", "tune")},
+        "mpixel_per_s": _median(speed),
+        "latency_ms": 1e3 * _median(lap for kept in done for lap in kept.laps.get("latency", ())),
+        "parameters": _whole(_median((kept.parameters or {}).get("total") for kept in done)),
+        "trainable": _whole(_median((kept.parameters or {}).get("trainable") for kept in done)),
+        "rss_mb": _peak(done, _rss),
+        "rss_over_start_mb": _peak(done, lambda kept: _less(_rss(kept), kept.memory.get("rss_start"))),
+        **{f"{name}_mb": _peak(done, lambda kept, name=name: kept.memory.get(name)) for name in _VRAM},  # type: ignore[misc]
+        "energy_j": _median(_energy(kept) for kept in done),
+    }
+
+
+def _lap(kept: Record, phase: str) -> float | None:
+    laps = kept.laps.get(phase)
+    return sum(laps) if laps else None
+
+
+def _rss(kept: Record) -> int | None:
+    known = [size for phase in ("rss_fit", "rss_predict") if (size := kept.memory.get(phase)) is not None]
+    return max(known, default=None)
+
+
+def _less(size: int | None, start: int | None) -> int | None:
+    return None if size is None or start is None else size - start
+
+
+def _energy(kept: Record) -> float | None:
+    known = [joules for joules in kept.energy.values() if joules is not None]
+    return sum(known) if known and len(known) == len(kept.energy) else None
+
+
+def _peak(done: Iterable[Record], size: Callable[[Record], int | None]) -> float:
+    return max((found / 1e6 for kept in done if (found := size(kept)) is not None), default=math.nan)
+
+
+def _median(found: Iterable[float | None]) -> float:
+    known = [value for value in found if value is not None]
+    return float(np.median(known)) if known else math.nan
+
+
+def _mean(found: Any) -> float:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return float(np.nanmean(found)) if len(found) else math.nan
+
+
+def _whole(value: float) -> int | None:
+    return None if math.isnan(value) else round(value)

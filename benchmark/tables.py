@@ -1,0 +1,154 @@
+"""The leaderboard of a plan: as a data frame, a CSV file, Markdown, and a table for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.lines import COLUMNS, STATUSES, lines, values
+from benchmark.plan import Plan
+from benchmark.record import OK
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.table import Table
+
+_INTEGERS = ("seeds", "parameters", "trainable")
+_SUMMARY = ("row", "default", "tuned", "AUC", "train s", "tune s", "Mpixel/s", "VRAM MB")
+_TOLD = (
+    "Macro Jaccard index, mean over seeds [95 % interval over scenes]; the rest is of the tuned line where it exists."
+)
+
+
+def leaderboard(plan: Plan, out: Path) -> DataFrame:
+    """Return one line per row and kind (defaults, tuned), with the columns COLUMNS.
+
+    Rows are sorted by the better of their two lines; a row's defaults stand before its tuned line. Rows without any
+    score follow by status. Scores are of pooled counts, then the mean over seeds; the interval of `jaccard` is the
+    95 % bootstrap interval over scenes, empty where there is but one scene.
+    """
+    import pandas as pd
+
+    entries = [values(line) for line in lines(plan, out)]
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        kinds.setdefault(entry["row"], []).append(entry)
+    ordered = [
+        entry for kind in sorted(kinds.values(), key=_place) for entry in sorted(kind, key=lambda entry: entry["tuned"])
+    ]
+    return pd.DataFrame(ordered, columns=list(COLUMNS)).astype(dict.fromkeys(_INTEGERS, "Int64"))
+
+
+def _place(kind: Sequence[dict[str, Any]]) -> tuple[int, float]:
+    """Return the sort key of a row: its best status, then its best score, highest first."""
+    status = min(STATUSES.index(entry["status"]) for entry in kind)
+    known = [entry["jaccard"] for entry in kind if not math.isnan(entry["jaccard"])]
+    return status, -max(known, default=-math.inf)
+
+
+def pivot(frame: DataFrame) -> list[dict[str, str]]:
+    """Return a readable entry per ranked row: defaults and tuned side by side, the rest of the tuned line if it is ok.
+
+    `train s` is fitting and the encoding by a frozen backbone; `VRAM MB` is what PyTorch reserved.
+    """
+    ranked = frame[frame["row"].isin(frame.loc[frame["status"] == OK, "row"])]
+    return [_entry(name, kinds) for name, kinds in ranked.groupby("row", sort=False)]
+
+
+def _entry(name: str, kinds: DataFrame) -> dict[str, str]:
+    best = kinds[kinds["status"] == OK].iloc[-1]
+    train = best["fit_s"] + (0 if math.isnan(best["encode_s"]) else best["encode_s"])
+    ranking = {
+        kind: _interval(line.iloc[0]) if len(line := kinds[kinds["tuned"] == (kind == "tuned")]) else ""
+        for kind in ("default", "tuned")
+    }
+    return {
+        **{"row": name, "family": best["family"]},
+        **ranking,
+        **{title: _decimals(best[column]) for title, column in (("F1", "f1"), ("AUC", "auc"), ("Brier", "brier"))},
+        **{"train s": _digits(train), "tune s": _digits(best["tune_s"]), "Mpixel/s": _digits(best["mpixel_per_s"])},
+        **{"latency ms": _digits(best["latency_ms"]), "RSS MB": _digits(best["rss_mb"])},
+        **{"VRAM MB": _digits(best["vram_reserved_mb"]), "M parameters": _digits(best["parameters"], 1e6)},
+    }
+
+
+def _interval(line: Any) -> str:
+    if line["status"] != OK:
+        return str(line["status"])
+    low, high = _decimals(line["jaccard_low"]), _decimals(line["jaccard_high"])
+    return _decimals(line["jaccard"]) + (f" [{low}, {high}]" if low else "")
+
+
+def _decimals(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def _digits(value: Any, unit: float = 1.0) -> str:
+    """Return a number with three significant digits and no exponent, "" where it is not known."""
+    import pandas as pd
+
+    if pd.isna(value):
+        return ""
+    number = float(value) / unit
+    return f"{number:.0f}" if abs(number) >= 100 else np.format_float_positional(number, 3, fractional=False, trim="-")
+
+
+def unranked(frame: DataFrame) -> list[tuple[str, str, str]]:
+    """Return (name, status, reason) of every line without a score, a reason that both lines of a row share once."""
+    rest = frame[frame["status"] != OK].drop_duplicates(["row", "status", "reason"])
+    return [
+        (label(row, tuned), status, " ".join(reason.split()))
+        for row, tuned, status, reason in zip(rest["row"], rest["tuned"], rest["status"], rest["reason"], strict=True)
+    ]
+
+
+def label(row: str, tuned: bool) -> str:
+    """Return the name of a line."""
+    return f"{row} (tuned)" if tuned else row
+
+
+def write_leaderboard(frame: DataFrame, out: Path) -> tuple[Path, Path]:
+    """Write every column to leaderboard.csv and the readable part to leaderboard.md; return both."""
+    out.mkdir(parents=True, exist_ok=True)
+    csv, markdown = out / "leaderboard.csv", out / "leaderboard.md"
+    frame.to_csv(csv, index=False, float_format="%.6g")
+    markdown.write_text(_markdown(frame))
+    return csv, markdown
+
+
+def _markdown(frame: DataFrame) -> str:
+    entries = pivot(frame)
+    titles = list(entries[0]) if entries else []
+    table = [titles, ["---"] * len(titles), *(list(entry.values()) for entry in entries)] if entries else []
+    notes = frame[frame["note"] != ""].drop_duplicates("row")
+    remarks = [f"**{row}**: {note}" for row, note in zip(notes["row"], notes["note"], strict=True)]
+    ends = [f"**{name}**: {status}: {reason}" for name, status, reason in unranked(frame)]
+    text = [_TOLD, "", *("| " + " | ".join(_escape(field) for field in row) + " |" for row in table)]
+    for title, items in (("Without a score", ends), ("Notes", remarks)):
+        text += ["", f"{title}:", "", *(f"- {_escape(item)}" for item in items)] if items else []
+    return "\n".join(text) + "\n"
+
+
+def _escape(text: str) -> str:
+    """Return text that stays in its field of a Markdown table and is no markup."""
+    return " ".join(text.split()).replace("|", r"\|").replace("<", "&lt;")
+
+
+def summary(frame: DataFrame) -> Table:
+    """Return the leaderboard for a terminal of 120 columns, reasons beneath."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    ends = Text("\n".join(f"{name}: {status}: {reason}" for name, status, reason in unranked(frame)))
+    title = "Macro Jaccard index [95 % interval over scenes]"
+    table = Table(title=title, caption=ends, caption_justify="left", box=box.SIMPLE_HEAD)
+    for column in _SUMMARY:
+        table.add_column(column.replace(" ", "\n"), justify="left" if column == "row" else "right", no_wrap=True)
+    for entry in pivot(frame):
+        table.add_row(*(Text(entry[column]) for column in _SUMMARY))
+    return table

@@ -1,0 +1,284 @@
+"""Copies of records in MLflow: one experiment per plan name, a parent run "leaderboard", a child run per cell.
+
+The records stay the truth: whatever is here can be made again from them, and pushing the same ones twice adds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from benchmark.api import UserError, digest
+from benchmark.lines import COSTS, INTERVAL, Line, values
+from benchmark.plan import Cell, Plan
+from benchmark.record import FILE, NOT_RUN, OK, Record, read
+from benchmark.report import flatten
+from benchmark.scores import PROBABILITY_SCORES, SCORES
+from benchmark.tables import leaderboard, write_leaderboard
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+    from pandas import DataFrame
+
+CELL, VERSION = "nephoscope.cell", "nephoscope.version"  # tags: which cell a run copies, and which bytes of its record
+PARENT = "leaderboard"
+LARGEST_MODEL = 64 * 2**20  # bytes; a larger one stays where it is
+LOG_TAIL = 64 * 2**10  # bytes
+LONGEST = 500  # characters of a parameter: what MLflow servers before 2.0 take
+BATCH = {"metrics": 1000, "params": 100}  # MLflow's limits for one request
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+MEASURES = (*INTERVAL, *(name for name in SCORES if name not in INTERVAL), *PROBABILITY_SCORES, *COSTS)
+
+
+class TrackingError(Exception):
+    """MLflow could not be reached or refused; the records are safe, and the message holds no credentials."""
+
+
+def default_uri(out: Path) -> str:
+    """Return the store used where no other is named: SQLite, as MLflow's file store is refused since version 3.13."""
+    return f"sqlite:///{out.resolve() / 'mlflow.db'}"
+
+
+def push(plan: Plan, out: Path, uri: str | None = None) -> None:
+    """Copy the records of a plan into MLflow; pictures and report as `report.write_report` left them.
+
+    Raises:
+        TrackingError: the tracking store is not there, or refuses.
+    """
+    frame = leaderboard(plan, out)
+    write_leaderboard(frame, out)
+    records = [(cell, kept) for cell in plan.cells if (kept := read(cell.folder(out))) is not None]
+    uri = uri or default_uri(out)
+    with _connected(uri) as client:
+        experiment = _experiment(client, plan.name, None if uri.startswith(("http", "databricks")) else out)
+        known = _known(client, experiment)
+        parent = _push_parent(client, experiment, known.get(PARENT), plan, frame, out)
+        for cell, kept in records:
+            if kept.status != NOT_RUN:
+                _push_cell(client, experiment, known, parent, plan, cell, kept, out)
+
+
+def ui(out: Path, port: int) -> None:
+    """Show the default store in MLflow's own pages, on this machine only, until interrupted.
+
+    Raises:
+        UserError: nothing was ever pushed to it, or MLflow ended with an error.
+    """
+    if not (out / "mlflow.db").exists():
+        raise UserError(f"there is no MLflow store in {out}; `run` makes one")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", default_uri(out)]
+    place = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    try:
+        done = subprocess.run([*command, *place], check=False, env={**os.environ, **_quiet_environment()})
+    except KeyboardInterrupt:
+        return
+    if done.returncode:
+        raise UserError(f"MLflow's pages ended with exit status {done.returncode}; port {port} may be in use")
+
+
+def _quiet_environment() -> dict[str, str]:
+    """Return settings under which MLflow sends no usage data, unless the user says otherwise."""
+    return {"MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true")}
+
+
+@contextmanager
+def _connected(uri: str) -> Iterator[MlflowClient]:
+    """Yield a client; whatever a store or one of its plug-ins raises becomes a TrackingError without credentials."""
+    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow.store.db.utils")]
+    levels = [logger.level for logger in loggers]
+    try:
+        os.environ |= _quiet_environment()
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)  # without it, 100 lines on the creation of tables
+        _reach(uri)
+        from mlflow import MlflowClient
+
+        yield MlflowClient(tracking_uri=uri)
+    except Exception as error:
+        message = _without_credentials(f"{type(error).__name__}: {error}", uri)
+        raise TrackingError(f"MLflow at {_without_credentials(uri, uri)}: {message}") from None
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _reach(uri: str) -> None:
+    """Raise at once where a store is out of reach: MLflow itself would try again for minutes."""
+    parts = urlsplit(uri)
+    if parts.scheme == "sqlite":
+        with closing(sqlite3.connect(uri.removeprefix("sqlite:///").split("?")[0])) as store:
+            store.execute("pragma schema_version")
+    elif parts.scheme in ("http", "https"):
+        import requests
+
+        requests.head(uri, timeout=5)  # any answer will do; proxies are honoured
+    elif parts.hostname and (kind := parts.scheme.split("+")[0]) in PORTS:
+        socket.create_connection((parts.hostname, parts.port or PORTS[kind]), timeout=5).close()
+
+
+def _without_credentials(text: str, uri: str) -> str:
+    parts = urlsplit(uri)
+    user, _, _ = parts.netloc.rpartition("@")
+    for secret in (f"{user}@", f"?{parts.query}", parts.query, parts.password, unquote(parts.password or "")):
+        text = text.replace(secret, "") if secret and secret not in "@?" else text
+    return text
+
+
+def _experiment(client: MlflowClient, name: str, out: Path | None) -> str:
+    """Return the experiment's id; a new one keeps its artifacts under `out`, or where the server wants them."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    location = None if out is None else (out / "mlartifacts").resolve().as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _known(client: MlflowClient, experiment: str) -> dict[str, Run]:
+    """Return the runs of an experiment by the cell they copy."""
+    runs: list[Run] = []
+    page = None
+    while page is None or page.token:
+        page = client.search_runs([experiment], page_token=page.token if page else None)
+        runs += page
+    return {run.data.tags[CELL]: run for run in runs if CELL in run.data.tags}
+
+
+def _push_parent(
+    client: MlflowClient, experiment: str, run: Run | None, plan: Plan, frame: DataFrame, out: Path
+) -> str:
+    """Make or update the run that holds the leaderboard as a whole; return its id."""
+    pages = [out / name for name in ("leaderboard.csv", "leaderboard.md", "report.html")]
+    files = [path for path in (*pages, *sorted((out / "plots").glob("*.png"))) if path.exists()]
+    version = digest(*(part for path in files for part in (path.name, path.read_bytes())))
+    run = run or client.create_run(experiment, run_name=PARENT, tags={CELL: PARENT})
+    run_id = str(run.info.run_id)
+    if run.data.tags.get(VERSION) == version:
+        return run_id
+    for path in files:
+        client.log_artifact(run_id, str(path), "plots" if path.suffix == ".png" else None)
+    ranked = frame[frame["status"] == OK]
+    scores = {
+        f"jaccard/{row}{' tuned' * bool(tuned)}": score
+        for row, tuned, score in zip(ranked["row"], ranked["tuned"], ranked["jaccard"], strict=True)
+    }
+    best = {"best/jaccard": max(scores.values())} if scores else {}
+    _log(client, run_id, _metrics({**best, **scores}, round(time.time() * 1000)), {})
+    client.set_tag(run_id, "mlflow.note.content", (out / "leaderboard.md").read_text()[:5000])
+    client.set_tag(run_id, "command", plan.command)
+    client.set_terminated(run_id)
+    client.set_tag(run_id, VERSION, version)
+    return run_id
+
+
+def _push_cell(
+    client: MlflowClient, experiment: str, known: Mapping[str, Run], parent: str,
+    plan: Plan, cell: Cell, kept: Record, out: Path,
+) -> None:  # fmt: skip
+    """Copy one record, unless the very same one was copied before; a run of an older record makes way."""
+    folder = cell.folder(out)
+    name, version = folder.relative_to(out).as_posix(), digest((folder / FILE).read_bytes())
+    if (old := known.get(name)) is not None:
+        if old.data.tags.get(VERSION) == version:
+            return
+        client.delete_run(old.info.run_id)
+    # A record that the runner wrote for a child that was killed may not know when it started.
+    started = datetime.fromisoformat(kept.started).timestamp() if kept.started else time.time()
+    start = round(started * 1000)
+    end = start + round(kept.seconds * 1000)
+    title = f"{cell.row} {'tuned' if cell.tuned else 'default'} seed{cell.seed}"
+    tags = {**_tags(cell, kept), CELL: name, "mlflow.parentRunId": parent}
+    run_id = client.create_run(experiment, start_time=start, run_name=title, tags=tags).info.run_id
+    measured = values(Line((cell,), (kept,), out)) | {"validation": kept.validation, "seconds": kept.seconds}
+    final = {measure: measured[measure] for measure in (*MEASURES, "validation", "seconds")}
+    curves = [*_curve("epoch", kept.curves, "epoch", end), *_curve("trial", kept.trials, "number", end)]
+    _log(client, run_id, [*_metrics(final, end), *curves], _params(cell, kept))
+    _log_data(client, run_id, plan, cell)
+    _log_files(client, run_id, folder, out)
+    client.set_terminated(run_id, "FINISHED" if kept.status == OK else "FAILED", end)
+    client.set_tag(run_id, VERSION, version)  # last: a copy that was cut short is made again
+
+
+def _tags(cell: Cell, kept: Record) -> dict[str, str]:
+    hardware = {name: kept.environment.get(name) for name in ("cpu", "cores", "threads", "memory", "device")}
+    told = {
+        **{"key": cell.key, "status": kept.status, "reason": kept.reason, "family": cell.family, "note": cell.note},
+        **{"study_id": cell.study_id, "data": cell.fingerprint, "split": cell.split, "device": cell.device},
+        **{name: str(kept.environment.get(name, "")) for name in ("commit", "dirty")},
+        "hardware": json.dumps(hardware),
+    }
+    return {name: value[:5000] for name, value in told.items() if value}
+
+
+def _params(cell: Cell, kept: Record) -> dict[str, Any]:
+    plain = {name: getattr(cell, name) for name in ("row", "data", "profile", "seed", "trials", "bands", "device")}
+    return {**flatten({"cell": {**plain, "budget": vars(cell.budget)}}), **flatten(kept.params)}
+
+
+def _metrics(found: Mapping[str, Any], when: int, step: int = 0) -> list[Metric]:
+    """Return the values that are numbers; what was not measured is left out, as MLflow has no empty metric."""
+    from mlflow.entities import Metric
+
+    numbers = {name: value for name, value in found.items() if isinstance(value, int | float) and math.isfinite(value)}
+    return [Metric(_allowed(name), float(value), when, step) for name, value in numbers.items()]
+
+
+def _curve(prefix: str, entries: Iterable[Mapping[str, Any]], step: str, when: int) -> list[Metric]:
+    return [
+        metric
+        for entry in entries
+        for metric in _metrics({f"{prefix}/{k}": v for k, v in entry.items() if k != step}, when, int(entry[step]))
+    ]
+
+
+def _allowed(name: str) -> str:
+    """Return a name in the characters that MLflow allows."""
+    return re.sub(r"[^\w./ -]", "_", name)[:250]
+
+
+def _log(client: MlflowClient, run_id: str, metrics: Sequence[Metric], params: Mapping[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    entries = [Param(_allowed(name), str(value)[:LONGEST]) for name, value in params.items()]
+    for start in range(0, len(metrics), BATCH["metrics"]):
+        client.log_batch(run_id, metrics=metrics[start : start + BATCH["metrics"]])
+    for start in range(0, len(entries), BATCH["params"]):
+        client.log_batch(run_id, params=entries[start : start + BATCH["params"]])
+
+
+def _log_data(client: MlflowClient, run_id: str, plan: Plan, cell: Cell) -> None:
+    """Log the data set by name and hash; no pixel is read. MLflow keeps 36 characters of a digest."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    profile = json.dumps({"split": cell.split, "bands": cell.bands, "fingerprint": cell.fingerprint})
+    source = json.dumps({"uri": str(plan.store)})
+    data = Dataset(cell.data, cell.fingerprint[:36], "local", source, profile=profile)
+    client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "test")])])
+
+
+def _log_files(client: MlflowClient, run_id: str, folder: Path, out: Path) -> None:
+    client.log_artifact(run_id, str(folder / FILE))
+    model, log = folder / "model", folder / "log.txt"
+    if log.exists():
+        client.log_text(run_id, log.read_bytes()[-LOG_TAIL:].decode(errors="replace"), "log_tail.txt")
+    if not model.exists():
+        return
+    size = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+    if size < LARGEST_MODEL:
+        client.log_artifacts(run_id, str(model), "model")
+    else:
+        client.log_text(run_id, f"{size} bytes in {model.relative_to(out)}, too many to copy\n", "model.txt")
