@@ -21,6 +21,8 @@ from benchmark.plan import Plan, from_json
 from benchmark.profiles import PROFILES
 
 console = Console()
+if not console.is_terminal:
+    console.width = 140  # a log is not wrapped at the 80 columns of an unknown terminal
 STYLE = {record.OK: "green", record.NOT_RUN: "yellow", record.FAILED: "red", record.TIMEOUT: "red"}
 
 

@@ -43,7 +43,7 @@ PROFILES = {
     for profile in (
         Profile(
             name="smoke",
-            rows=(*CLASSICAL, "prithvi-tiny-*", "prithvi-300-random-frozen"),
+            rows=(*CLASSICAL, "prithvi-tiny-random-*", "prithvi-tiny-pretrained-*", "prithvi-tiny-tl-random-frozen"),
             patches={"train": 8, "val": 4, "test": 4},
             size=32,
             budget=Budget(epochs=1, batch=4, pixels=4_000),

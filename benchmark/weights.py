@@ -19,13 +19,19 @@ def locate(weights: Weights, folder: Path | None) -> Path:
     if folder is not None and (folder / weights.file).is_file():
         return folder / weights.file
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(weights.repo, weights.file))
-    except Exception as error:  # the hub's client raises many kinds: offline, 401, 404, disk, time-out
-        why = type(error).__name__
-        remedy = f"put {weights.file} from {weights.repo} into a folder and give it as --weights-dir"
-        raise NotRun(f"weights {weights.file} could not be had ({why}); {remedy}") from error
+    except LocalEntryNotFoundError as error:
+        raise NotRun(_sentence(weights, "not in the local cache, and the hub cannot be reached")) from error
+    except Exception as error:  # the hub's client raises many kinds: 401, 404, disk, time-out
+        raise NotRun(_sentence(weights, f"{type(error).__name__} from the hub")) from error
+
+
+def _sentence(weights: Weights, why: str) -> str:
+    remedy = f"put {weights.file} from {weights.repo} into a folder and give it as --weights-dir"
+    return f"weights {weights.file} could not be had ({why}); {remedy}"
 
 
 def checksum(path: Path, cache: Path) -> str:

@@ -1,0 +1,176 @@
+"""Whatever happens to a cell becomes a record, and nothing finished is lost or run again."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FAULTY = """
+import os, signal, time
+from dataclasses import dataclass
+import numpy as np
+from benchmark.api import NotRun, Row
+
+@dataclass
+class Faulty:
+    fault: str = "none"
+
+    def fit(self, train, val, ctx):
+        print("about to", self.fault)
+        if self.fault == "raise":
+            raise RuntimeError("no [bold]luck[/] today")
+        if self.fault == "refuse":
+            raise NotRun("the moon is not full; wait")
+        if self.fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "leave":
+            os._exit(0)
+        if self.fault == "hang":
+            time.sleep(600)
+
+    def predict(self, images, ctx):
+        if self.fault == "shape":
+            return np.zeros(3)
+        return np.full((len(images), *images.shape[2:]), np.nan if self.fault == "nan" else 0.25)
+
+FAULTS = ("none", "raise", "refuse", "kill", "leave", "hang", "shape", "nan")
+ROWS = tuple(Row(f"faulty-{fault}", "floor", Faulty, {"fault": fault}) for fault in FAULTS)
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the project with one more file in baselines/: adding a method needs no other edit."""
+    root = tmp_path_factory.mktemp("checkout")
+    for folder in ("benchmark", "baselines", "models", "datasets"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "baselines/faulty.py").write_text(FAULTY)
+    profiles = root / "benchmark/profiles.py"
+    profiles.write_text(profiles.read_text().replace("timeout=300.0", "timeout=5.0"))
+    return root
+
+
+def benchmark(root, *args):
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", *map(str, args)], cwd=root, capture_output=True, text=True, check=False
+    )
+
+
+def leaderboard(out):
+    import pandas as pd
+
+    return pd.read_csv(out / "leaderboard.csv").set_index(["row", "tuned"])
+
+
+def test_every_end_of_a_cell_becomes_a_line_of_the_table(checkout, store, tmp_path):
+    args = ("run", "faulty-*", "majority", "--data", store, "--profile", "smoke", "--out", tmp_path)
+    done = benchmark(checkout, *args)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    table = leaderboard(tmp_path).xs(False, level="tuned")
+    found = {name.removeprefix("faulty-"): (line.status, line.reason) for name, line in table.iterrows()}
+    assert found["none"][0] == "ok"
+    assert found["majority"][0] == "ok"
+    assert found["raise"] == ("failed", "RuntimeError: no [bold]luck[/] today")
+    assert found["refuse"] == ("not run", "the moon is not full; wait")
+    assert found["kill"] == ("failed", "its process was ended by SIGKILL: about to kill")
+    assert found["leave"] == ("failed", "its process left with exit status 0: about to leave")
+    assert found["hang"] == ("timeout", "it took longer than 5 s and was ended")
+    assert found["shape"][0] == "failed"
+    assert "shape (3,)" in found["shape"][1]
+    assert found["nan"] == ("failed", "ValueError: a probability is NaN or outside [0, 1]")
+
+
+def test_finished_cells_are_kept_and_changed_code_is_run_again(checkout, store, tmp_path):
+    args = ("run", "faulty-none", "majority", "--data", store, "--profile", "smoke", "--out", tmp_path)
+    assert benchmark(checkout, *args).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/**/record.json")}
+    assert len(before) == 2
+    assert "kept from before" in benchmark(checkout, *args).stdout
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    method = checkout / "baselines/faulty.py"
+    method.write_text("# a comment changes nothing\n" + FAULTY.replace("0.25", "0.75"))
+    try:
+        assert benchmark(checkout, *args).returncode == 0
+    finally:
+        method.write_text(FAULTY)
+    after = set(tmp_path.glob("runs/**/record.json"))
+    assert len(after) == 3
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert leaderboard(tmp_path).loc[("faulty-none", False), "recall"] == 1.0
+
+
+def test_broken_module_is_left_out_and_asking_for_it_is_an_error(checkout, store, tmp_path):
+    broken = checkout / "baselines/broken.py"
+    broken.write_text("import a_package_nobody_has\n")
+    try:
+        listed = benchmark(checkout, "list")
+        assert listed.returncode == 0
+        assert "broken.py is left out" in listed.stderr
+        asked = benchmark(checkout, "run", "broken", "--data", store, "--out", tmp_path)
+    finally:
+        broken.unlink()
+    assert asked.returncode == 2
+    assert "no row is called 'broken'" in asked.stderr
+
+
+def test_killing_the_command_leaves_no_child_and_no_half_record(checkout, store, tmp_path):
+    args = ("run", "faulty-hang", "--data", store, "--profile", "smoke", "--out", tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *map(str, args)], cwd=checkout, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("runs/**/log.txt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(1.0)
+    assert not list(tmp_path.glob("runs/**/record.json"))
+    alive = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(checkout) in _cwd(p) and "benchmark" in _read(p)]
+    assert not alive
+
+
+def _read(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _cwd(path):
+    try:
+        return os.readlink(path.parent / "cwd")
+    except OSError:
+        return ""
+
+
+def test_tuned_row_says_so_when_its_default_run_failed(checkout, store, tmp_path):
+    method = checkout / "baselines/faulty.py"
+    text = FAULTY.replace(
+        '{"fault": fault})', '{"fault": fault}, lambda t: {"fault": t.suggest_categorical("fault", FAULTS)})'
+    )
+    method.write_text(text)
+    try:
+        benchmark(checkout, "run", "faulty-raise", "--data", store, "--profile", "smoke", "--out", tmp_path)
+    finally:
+        method.write_text(FAULTY)
+    line = leaderboard(tmp_path).loc[("faulty-raise", True)]
+    assert line.status == "not run"
+    assert "default values has not finished" in line.reason
+
+
+def test_plan_on_disk_is_the_plan_that_was_run(checkout, store, tmp_path):
+    benchmark(checkout, "run", "majority", "--data", store, "--profile", "smoke", "--out", tmp_path)
+    (file,) = (tmp_path / "plans").glob("*.json")
+    plan = json.loads(file.read_text())
+    assert [cell["row"] for cell in plan["cells"]] == ["majority"]
+    assert plan["command"].startswith("python -m benchmark run majority")
