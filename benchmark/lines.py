@@ -38,7 +38,6 @@ COLUMNS = (
     *("study_id", "device", "note"),
 )
 _VRAM = ("vram_allocated", "vram_reserved", "vram_process")
-_BLOCK = 16  # patches a histogram takes at once: the working set stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -96,13 +95,10 @@ def values(line: Line) -> dict[str, Any]:
 def _scores(done: Sequence[Record]) -> dict[str, float]:
     """Return the scores of confusion counts, and the interval of the metric that ranks."""
     counts = np.stack([by_scene(np.asarray(kept.counts), kept.scenes) for kept in done])
-    counts = counts[:, counts.sum((0, 2)) > 0]  # a scene without a valid pixel says nothing, and a draw of it is 0/0
-    if not counts.size:
+    if not counts.any():
         return {}
     pooled = {name: _mean(score) for name, score in scores(counts.sum(1)).items()}
     mean, low, high = bootstrap(counts, lambda drawn: scores(drawn)["jaccard"])
-    if counts.shape[1] == 1:
-        low = high = math.nan
     return {**pooled, "jaccard": mean, "jaccard_low": low, "jaccard_high": high}
 
 
@@ -134,9 +130,7 @@ def histogram_of(cell: Cell, kept: Record, out: Path) -> np.ndarray | None:
 @cache
 def _histogram(stored: Path, truth: Path, changed: int) -> np.ndarray:
     """Return the histogram of two files; `changed` makes a rewritten file another one."""
-    probability, mask = np.load(stored, mmap_mode="r"), np.load(truth, mmap_mode="r")
-    starts = range(0, len(mask), _BLOCK)
-    return np.sum([histogram(probability[i : i + _BLOCK], mask[i : i + _BLOCK]) for i in starts], axis=0)
+    return histogram(np.load(stored, mmap_mode="r"), np.load(truth, mmap_mode="r"))
 
 
 def _costs(done: Sequence[Record]) -> dict[str, float | int | None]:

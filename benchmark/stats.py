@@ -21,15 +21,21 @@ def bootstrap(
 ) -> tuple[float, float, float]:
     """Return the mean over seeds and its 95 % percentile interval over resampled scenes.
 
+    Scenes without a valid pixel say nothing and are left out; a single scene has no interval, so it is NaN.
+
     Args:
         counts: (seeds, scenes, 4); every seed saw the same scenes.
         score: counts (..., 4) -> score (...).
         resamples: bootstrap draws; scenes are drawn with replacement, the same for every seed (Efron 1979).
         seed: of the draws, so that two rows of a table see the same resampled scenes.
     """
+    counts = counts[:, counts.sum((0, 2)) > 0]
     scenes = counts.shape[1]
+    mean = float(np.mean(score(counts.sum(1)))) if scenes else float("nan")
+    if scenes < 2:
+        return mean, float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     weight = rng.multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples)
-    draws = np.nanmean(score(np.einsum("rs,ksc->rkc", weight, counts)), axis=1)
+    draws = np.mean(score(np.einsum("rs,ksc->rkc", weight, counts)), axis=1)
     low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return float(np.nanmean(score(counts.sum(1)))), float(low), float(high)
+    return mean, float(low), float(high)

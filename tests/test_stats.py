@@ -42,3 +42,15 @@ def test_interval_covers_the_truth_as_often_as_it_says():
 def test_identical_scenes_leave_no_spread():
     _, low, high = stats.bootstrap(np.tile([[50, 10, 10, 30]], (1, 6, 1)), jaccard)
     assert low == high
+
+
+def test_one_scene_has_no_interval():
+    mean, low, high = stats.bootstrap(np.array([[[50, 10, 10, 30]]]), jaccard)
+    assert mean == pytest.approx(jaccard(np.array([50, 10, 10, 30])))
+    assert np.isnan([low, high]).all()
+
+
+def test_scene_without_a_valid_pixel_changes_nothing():
+    counts = np.random.default_rng(0).integers(1, 500, (2, 8, 4))
+    padded = np.concatenate([counts, np.zeros((2, 1, 4), int)], axis=1)
+    assert stats.bootstrap(padded, jaccard) == stats.bootstrap(counts, jaccard)
