@@ -1,0 +1,196 @@
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from prithvi_factory import (
+    LARGE,
+    PLAIN,
+    TIMED,
+    changed,
+    checkpoint,
+    context,
+    fitted,
+    make_part,
+    narrow_backbones,
+    network,
+    state,
+)
+
+from benchmark import artifacts
+from benchmark.api import HLS_ROLES, UserError
+from models import _frozen, _prithvi, _train, prithvi
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow():
+    with narrow_backbones():
+        yield
+
+
+# Kept features
+
+
+@pytest.mark.parametrize("element", range(8))
+@pytest.mark.parametrize(("name", "coordinates"), [(PLAIN, False), (TIMED, True), (LARGE, False)])
+def test_kept_features_give_the_logits_of_the_plain_way(name, coordinates, element):
+    images = make_part(size=(48, 48)).images
+    model = network(name, coordinates=coordinates)
+    encoder = _frozen.FrozenEncoder(model, ("", list(HLS_ROLES), coordinates), element, context())
+    features = encoder.encode(images)
+    assert features.dtype == np.float16
+    assert features.shape[:3] == (4, 4, 32)
+    known = _prithvi.known_coordinates(images, coordinates)
+    turned = _train.turn_each(images.read(), np.full(4, element))
+    with torch.inference_mode():
+        kept = _frozen.Tail(model, (48, 48)).eval()(torch.from_numpy(features))
+        plain = model(torch.from_numpy(turned), *(torch.from_numpy(array) for array in known))
+        straight = model(torch.from_numpy(images.read()), *(torch.from_numpy(array) for array in known))
+    assert torch.allclose(kept, plain, atol=5e-3 * plain.abs().max().item())
+    if element:
+        assert not torch.allclose(kept, straight, atol=5e-3 * plain.abs().max().item())
+
+
+def test_every_orientation_is_encoded_once_and_seen_in_its_own_frame(monkeypatch):
+    asked, steps = [], []
+
+    def features(encoder, images):
+        asked.append((encoder.fingerprint, images.fingerprint))
+        return np.stack([np.full((4, 32, 2, 2), encoder.element, np.float16)] * len(images))
+
+    def step(tail, optimiser, arrays, mask, device):
+        steps.append((arrays[0][:, 0, 0, 0, 0].astype(int), mask))
+        return 0.0
+
+    monkeypatch.setattr(_train, "step", step)
+    part, val = make_part(count=16), make_part(seed=1)
+    method = prithvi.Prithvi(PLAIN, pretrained=False)
+    method.fit(part, val, replace(context(epochs=3, orientations=8), features=features))
+    assert len(set(asked)) == len(asked) == 9
+    assert len({encoder for encoder, _ in asked}) == 8
+    assert {element for elements, _ in steps for element in elements} == set(range(8))
+    for elements, masks in steps:
+        for element, mask in zip(elements, masks, strict=True):
+            assert any(np.array_equal(mask, _train.turn(truth, element)) for truth in part.truth)
+
+
+def test_fingerprint_pins_weights_bands_scale_and_coordinates(tmp_path):
+    def fingerprint(element=0, device="cpu", **values):
+        part = values.pop("part", make_part())
+        asked = []
+        features = lambda encoder, images: asked.append(encoder) or encoder.encode(images)  # noqa: E731
+        fitted(part, replace(values.pop("ctx", context()), features=features), **values)
+        one = asked[0]
+        return _frozen.FrozenEncoder(one.network, one.recipe, element, replace(one.ctx, device=device)).fingerprint
+
+    first = fingerprint()
+    assert first == fingerprint(lr=1e-3, dropout=0.3) == fingerprint(mode="head")
+    other_bands = make_part(("GREEN", *HLS_ROLES[1:]))
+    other_weights = context(checkpoint(tmp_path, PLAIN))
+    different = [
+        fingerprint(element=1),
+        fingerprint(device="cuda"),
+        fingerprint(ctx=replace(context(), seed=1)),
+        fingerprint(part=other_bands),
+        fingerprint(coordinates=True),
+        fingerprint(backbone=LARGE),
+        fingerprint(ctx=other_weights, pretrained=True),
+    ]
+    assert len({first, *different}) == 8
+
+
+def test_features_beyond_float16_are_refused():
+    model = network()
+    model.model.encoder.norm.weight.data.fill_(1e6)
+    encoder = _frozen.FrozenEncoder(model, ("", list(HLS_ROLES), False), 0, context())
+    with pytest.raises(RuntimeError, match="float16"):
+        encoder.encode(make_part().images)
+
+
+# What learns
+
+
+@pytest.mark.parametrize("mode", ["frozen", "head", "unfrozen"])
+def test_what_is_frozen_stays_and_everything_else_learns(monkeypatch, mode):
+    before = []
+    real = _prithvi.freeze
+    monkeypatch.setattr(_prithvi, "freeze", lambda net, mode: before.append(state(net)) or real(net, mode))
+    method = fitted(ctx=context(epochs=2), mode=mode)
+    moved, parts = changed(before[0], method.network_), _prithvi.PARTS[mode]
+    frozen = tuple(f"model.{part}." for part in parts)
+    learning = {name for name, _ in method.network_.named_parameters() if not (frozen and name.startswith(frozen))}
+    assert {name for name in moved if frozen and name.startswith(frozen)} == set()
+    assert learning <= moved
+    sizes = {name: parameter.numel() for name, parameter in method.network_.named_parameters()}
+    assert method.parameters_ == {"total": sum(sizes.values()), "trainable": sum(sizes[name] for name in learning)}
+    assert {name for name, p in method.network_.named_parameters() if p.requires_grad} == learning
+
+
+def test_frozen_parts_are_in_evaluation_mode_while_others_train():
+    model = network()
+    _prithvi.freeze(model, "head")
+    _train.train_mode(model)
+    assert not any(
+        module.training for part in ("encoder", "decoder") for module in getattr(model.model, part).modules()
+    )
+    assert model.model.neck[2].fpn1[1].training
+    assert all(module.training for module in model.model.head.modules() if isinstance(module, torch.nn.Dropout))
+
+
+def test_training_an_unfrozen_backbone_does_not_write_into_the_file(tmp_path):
+    path = checkpoint(tmp_path, PLAIN)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    method = fitted(ctx=context(path), pretrained=True, mode="unfrozen")
+    stored = _prithvi.read_checkpoint(path)["encoder.norm.weight"]
+    assert not torch.equal(method.network_.model.encoder.norm.weight, stored)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize("mode", ["frozen", "unfrozen"])
+def test_fit_is_bit_identical(mode):
+    first = fitted(ctx=context(orientations=8), mode=mode)
+    torch.manual_seed(31)
+    assert not changed(state(first.network_), fitted(ctx=context(orientations=8), mode=mode).network_)
+
+
+def test_prithvi_learns_an_easy_task():
+    part = make_part(count=8, size=(64, 64))
+    ctx = context(epochs=5)
+    method = fitted(part, ctx)
+    assert ctx.score(method.predict(part.images, ctx), part.truth) > 0.9
+
+
+# Saving
+
+
+@pytest.mark.parametrize("mode", ["frozen", "head", "unfrozen"])
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_saved_method_answers_as_before(tmp_path, mode, pretrained):
+    part = make_part()
+    ctx = context(checkpoint(tmp_path, PLAIN) if pretrained else None)
+    method = fitted(part, ctx, mode=mode, pretrained=pretrained)
+    artifacts.save(method, tmp_path / "saved")
+    again = artifacts.load(prithvi.Prithvi, tmp_path / "saved")
+    assert np.array_equal(again.predict(part.images, ctx), method.predict(part.images, ctx))
+
+
+def test_a_backbone_that_changed_since_is_refused(tmp_path):
+    path = checkpoint(tmp_path, PLAIN)
+    artifacts.save(fitted(ctx=context(path), pretrained=True), tmp_path / "saved")
+    path.unlink()
+    with pytest.raises(UserError, match="no longer"):
+        artifacts.load(prithvi.Prithvi, tmp_path / "saved")
+    checkpoint(tmp_path, PLAIN, change=lambda all_: {**all_, "encoder.cls_token": all_["encoder.cls_token"] + 1})
+    with pytest.raises(UserError, match="other weights"):
+        artifacts.load(prithvi.Prithvi, tmp_path / "saved")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("mode", ["frozen", "unfrozen"])
+def test_prithvi_on_cuda_answers_as_on_cpu(mode):
+    part = make_part()
+    ctx = replace(context(), device="cuda")
+    method = fitted(part, ctx, mode=mode)
+    assert np.allclose(method.predict(part.images, ctx), method.predict(part.images, context()), atol=0.05)
