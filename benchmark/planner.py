@@ -120,12 +120,14 @@ def _device(asked: str | None) -> str:
 def _find_weights(rows: Iterable[Row], asked: Asked) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """Return row -> checkpoint file, row -> why there is none, row -> checksum."""
     files, absent, sums = {}, {}, {}
+    hub = True
     for row in rows:
         if row.weights is None:
             continue
         try:
-            path = weights.locate(row.weights, asked.weights_dir)
+            path = weights.locate(row.weights, asked.weights_dir, hub)
         except NotRun as error:
+            hub = hub and not isinstance(error, weights.HubAway)
             absent[row.name] = str(error)
             continue
         files[row.name] = str(path)

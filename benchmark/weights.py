@@ -10,11 +10,21 @@ from benchmark.api import NotRun, Weights
 from benchmark.record import write_json
 
 
-def locate(weights: Weights, folder: Path | None) -> Path:
+class HubAway(NotRun):
+    """The hub cannot be reached; asking again at once would only cost its client's retries again."""
+
+
+def locate(weights: Weights, folder: Path | None, ask_hub: bool = True) -> Path:
     """Return the checkpoint's file: from `folder`, else from the hub (its cache first), as TerraTorch would.
 
+    Args:
+        weights: what is wanted.
+        folder: where the user keeps checkpoints.
+        ask_hub: whether to look beyond the hub's local cache.
+
     Raises:
-        NotRun: it cannot be had; the message says why and what to do.
+        HubAway: it is not here and the hub cannot be reached.
+        NotRun: it cannot be had for another reason; the message says why and what to do.
     """
     if folder is not None and (folder / weights.file).is_file():
         return folder / weights.file
@@ -22,9 +32,9 @@ def locate(weights: Weights, folder: Path | None) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(weights.repo, weights.file))
+        return Path(hf_hub_download(weights.repo, weights.file, local_files_only=not ask_hub))
     except LocalEntryNotFoundError as error:
-        raise NotRun(_sentence(weights, "not in the local cache, and the hub cannot be reached")) from error
+        raise HubAway(_sentence(weights, "not in the local cache, and the hub cannot be reached")) from error
     except Exception as error:  # the hub's client raises many kinds: 401, 404, disk, time-out
         raise NotRun(_sentence(weights, f"{type(error).__name__} from the hub")) from error
 

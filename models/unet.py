@@ -17,7 +17,7 @@ class SmallUNet:
     Attributes:
         lr: learning rate of AdamW.
         weight_decay: of AdamW.
-        base: channels of the finest level; 20 gives 3.1 M parameters, 24 gives 4.4 M, 32 gives 7.8 M.
+        base: channels of the finest level; 20 gives 3.0 M parameters, 24 gives 4.4 M, 32 gives 7.8 M.
         dropout: share of channels dropped at the coarsest level.
     """
 
