@@ -106,14 +106,16 @@ def warm_up(device: str) -> None:
 
 
 def cuda_devices() -> int:
-    """Return the number of NVIDIA devices, without importing torch."""
+    """Return the number of NVIDIA devices that CUDA would show this process, without importing torch."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
-        return int(pynvml.nvmlDeviceGetCount())
+        found = int(pynvml.nvmlDeviceGetCount())
     except pynvml.NVMLError:
         return 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return found if visible is None else min(found, len([name for name in visible.split(",") if name.strip()]))
 
 
 def _torch() -> Any:

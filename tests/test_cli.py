@@ -1,0 +1,148 @@
+"""What a user sees: quick help, one sentence for a fault, exit status 2, and nothing lost."""
+
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BANDS = ("BLUE", "GREEN", "RED", "NIR", "SWIR_1", "SWIR_2")
+
+
+def benchmark(*args):
+    command = [sys.executable, "-m", "benchmark", *map(str, args)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def write_tiff(path, values, descriptions=None):
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    count, height, width = values.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", "GTiff", width, height, count, dtype=values.dtype) as file:
+            file.write(values)
+            file.descriptions = descriptions or file.descriptions
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six patches of six scenes in the layout of the study."""
+    data = tmp_path / "patches"
+    data.mkdir()
+    rng = np.random.default_rng(0)
+    for scene in range(6):
+        mask = (rng.random((1, 32, 32)) > 0.5).astype(np.uint8)
+        toa = (np.where(mask, 0.6, 0.1) + rng.normal(0, 0.02, (6, 32, 32))).astype(np.float32)
+        write_tiff(data / f"Urban_{scene:02}_0001_reflectance.tif", toa, BANDS)
+        write_tiff(data / f"Urban_{scene:02}_0001_binary.tif", mask)
+    return data
+
+
+def run(folder, tmp_path, *more):
+    return benchmark("run", "majority", "--data", folder, "--profile", "smoke", "--out", tmp_path / "out", *more)
+
+
+@pytest.mark.parametrize("args", [("--help",), ("run", "--help"), ("data", "--help")])
+def test_help_answers_in_under_a_second(args):
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert benchmark(*args).returncode == 0
+        times.append(time.perf_counter() - start)
+    assert min(times) < 1.0
+
+
+def test_patch_folder_runs(folder, tmp_path):
+    done = run(folder, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/leaderboard.csv").exists()
+
+
+def label_seven(folder):
+    mask = np.zeros((1, 32, 32), np.uint8)
+    mask[0, 3, 3] = 7
+    write_tiff(folder / "Urban_02_0001_binary.tif", mask)
+
+
+def nan_only(folder):
+    write_tiff(folder / "Urban_02_0001_reflectance.tif", np.full((6, 32, 32), np.nan, np.float32), BANDS)
+
+
+def one_band_less(folder):
+    write_tiff(folder / "Urban_02_0001_reflectance.tif", np.full((5, 32, 32), 0.1, np.float32), BANDS[:5])
+
+
+def corrupt(folder):
+    file = folder / "Urban_02_0001_reflectance.tif"
+    file.write_bytes(file.read_bytes()[:300])
+
+
+def mask_missing(folder):
+    (folder / "Urban_02_0001_binary.tif").unlink()
+
+
+def absent_patch(folder):
+    (folder / "splits").mkdir()
+    for part, ids in {"train": "Urban_00_0001\nUrban_99_0001", "val": "Urban_01_0001", "test": "Urban_02_0001"}.items():
+        (folder / "splits" / f"{part}.txt").write_text(ids)
+
+
+FAULTS = {
+    label_seven: ("Urban_02_0001", "7"),
+    nan_only: ("Urban_02_0001", "NaN"),
+    one_band_less: ("Urban_02_0001", "5"),
+    corrupt: ("Urban_02_0001_reflectance.tif",),
+    mask_missing: ("Urban_02_0001", "binary"),
+    absent_patch: ("Urban_99_0001",),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_faulty_data_is_one_sentence_and_exit_status_2(folder, tmp_path, fault):
+    fault(folder)
+    done = run(folder, tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    for word in FAULTS[fault]:
+        assert word in done.stderr.replace("\n", " ")
+    assert not list((tmp_path / "out").glob("**/*.zarr"))
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("run", "unnet"),
+        ("run", "all", "--data", "/nowhere"),
+        ("run", "all", "--profile", "huge"),
+        ("run", "all", "--device", "cuda:99"),
+        ("run", "all", "--seeds", "0"),
+        ("report", "--out", "/nowhere"),
+        ("ui", "--out", "/nowhere"),
+        ("data", "show", "/nowhere"),
+        ("data", "make", "nothing"),
+    ],
+    ids=" ".join,
+)
+def test_faulty_arguments_are_refused(args, tmp_path):
+    extra = () if "--out" in args or args[0] == "data" else ("--out", tmp_path)
+    done = benchmark(*args, *extra)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_fault_loses_nothing_already_computed(folder, tmp_path):
+    assert run(folder, tmp_path).returncode == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").glob("**/record.json")}
+    table = (tmp_path / "out/leaderboard.csv").read_text()
+    label_seven(folder)
+    assert run(folder, tmp_path).returncode == 2
+    assert before
+    assert {path: path.read_bytes() for path in before} == before
+    assert (tmp_path / "out/leaderboard.csv").read_text() == table
