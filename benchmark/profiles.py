@@ -54,7 +54,12 @@ PROFILES = {
         ),
         Profile(
             name="quick",
-            rows=(*CLASSICAL, "prithvi-tiny-*frozen", "prithvi-300-random-frozen"),
+            rows=(
+                *CLASSICAL,
+                "prithvi-tiny-random-*frozen",
+                "prithvi-tiny-pretrained-*frozen",
+                "prithvi-300-random-frozen",
+            ),
             patches={"train": 24, "val": 8, "test": 16},
             budget=Budget(epochs=8, batch=2, pixels=100_000),
             trials=3,
