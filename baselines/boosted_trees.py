@@ -100,4 +100,4 @@ def space(trial: Trial) -> dict[str, Any]:
     }
 
 
-ROWS = (Row("lightgbm", "boosting", BoostedTrees, space=space, needs=("lightgbm",)),)
+ROWS = (Row("lightgbm", "boosting", BoostedTrees, space=space, needs=("lightgbm", "cv2")),)

@@ -99,14 +99,14 @@ def space(trial: Trial) -> dict[str, Any]:
 
 
 ROWS = (
-    Row("random-forest", "forest", RandomForest, space=space, needs=("sklearn",)),
+    Row("random-forest", "forest", RandomForest, space=space, needs=("sklearn.ensemble", "cv2")),
     Row(
         "random-forest-intelex",
         "forest",
         RandomForest,
         params={"intelex": True},
         space=space,
-        needs=("sklearn", "sklearnex"),
+        needs=("sklearn.ensemble", "sklearnex.ensemble", "cv2"),
         note="another algorithm: splits from histograms, by scikit-learn-intelex; predicts with scikit-learn",
     ),
 )

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from benchmark._patch_checks import PATCH_COORDS
-from benchmark._patch_store import attributes, bands_of, open_store, strata_names
-from benchmark.api import Band, Images, Part, UserError
+from benchmark._patch_store import attributes, bands_of, open_store, patch_hash, strata_names
+from benchmark.api import Band, Images, Part, UserError, digest
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def _build(store: Path, folder: Path) -> None:
         for name in PATCH_COORDS[1:]:
             values = ds[name].values
             np.save(part / f"{name}.npy", values.astype("datetime64[s]" if name == "time" else np.float64))
+        _verify(ds, part)
         (part / "facts.json").write_text(json.dumps(_facts(ds)))
         try:
             part.rename(folder)
@@ -120,6 +121,14 @@ def _build(store: Path, folder: Path) -> None:
         raise UserError(f"arrays of {store} cannot be written beside it: {error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _verify(ds: Any, folder: Path) -> None:
+    """Raise UserError where a patch read from the store is not the one that was written: a chunk may be missing."""
+    toa, mask = _load(folder, "toa"), _load(folder, "mask")
+    for row, (patch, known) in enumerate(zip(ds.patch.values, ds.sha256.values, strict=True)):
+        if patch_hash(toa[row], mask[row]) != known:
+            raise UserError(f"patch '{patch}' is not what was written into the patch set; it is damaged or incomplete")
 
 
 def _copy(variable: Any, path: Path) -> None:
@@ -161,22 +170,24 @@ def _facts(ds: Any) -> dict[str, Any]:
 
 
 def images(arrays: Arrays, index: np.ndarray, channels: Sequence[int]) -> Images:
-    """Return patches at `index`, with the bands at `channels`, as Images: no truth, nothing read yet."""
+    """Return patches at `index`, with the bands at `channels`, as Images: neither truth nor other patches."""
+    rows = np.asarray(index, np.int64)
+    land = arrays.strata.get("land")
     return Images(
-        toa=arrays.toa,
+        toa=[arrays.toa[row] for row in rows],
         bands=tuple(arrays.bands[channel] for channel in channels),
         channels=tuple(channels),
-        index=np.asarray(index, np.int64),
-        time=arrays.time,
-        lat=arrays.lat,
-        lon=arrays.lon,
-        sun_zenith=arrays.sun_zenith,
-        land=arrays.strata.get("land"),
-        source=arrays.fingerprint,
+        index=np.arange(len(rows)),
+        time=arrays.time[rows],
+        lat=arrays.lat[rows],
+        lon=arrays.lon[rows],
+        sun_zenith=arrays.sun_zenith[rows],
+        land=None if land is None else [land[row] for row in rows],
+        source=digest(arrays.fingerprint, rows.tolist()),
     )
 
 
 def part(arrays: Arrays, index: np.ndarray, channels: Sequence[int]) -> Part:
     """Return patches at `index`, with the bands at `channels` and their truth, as one part of a split."""
-    chosen = images(arrays, index, channels)
-    return Part(chosen, arrays.mask, tuple(arrays.scenes[row] for row in chosen.index))
+    truth = [arrays.mask[row] for row in index]
+    return Part(images(arrays, index, channels), truth, tuple(arrays.scenes[row] for row in index))

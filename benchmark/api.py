@@ -56,18 +56,18 @@ class Images:
     """Patches without their truth, read from memory-mapped arrays when asked for.
 
     Attributes:
-        toa: (all patches, all bands, y, x) float32, usually memory-mapped.
+        toa: one (all bands, y, x) float32 array a patch, usually memory-mapped; of these patches and no others.
         bands: the selected bands, in the order that `read` gives them.
         channels: position of each selected band in `toa`.
-        index: position of each selected patch in `toa`.
-        time: (all patches,) datetime64[s], NaT where unknown.
-        lat, lon, sun_zenith: (all patches,) degrees, NaN where unknown.
-        land: (all patches, y, x) uint8, 1 land, 0 water, 255 unknown; None where the data set has none.
+        index: position of each selected patch in `toa` and the other sequences.
+        time: datetime64[s], NaT where unknown.
+        lat, lon, sun_zenith: degrees, NaN where unknown.
+        land: one (y, x) uint8 array a patch, 1 land, 0 water, 255 unknown; None where the data set has none.
             A map, known before the image was taken, so it is input and not truth.
-        source: content hash of the patch set.
+        source: hash of the content of `toa`.
     """
 
-    toa: np.ndarray
+    toa: Sequence[np.ndarray]
     bands: tuple[Band, ...]
     channels: tuple[int, ...]
     index: np.ndarray
@@ -75,7 +75,7 @@ class Images:
     lat: np.ndarray
     lon: np.ndarray
     sun_zenith: np.ndarray
-    land: np.ndarray | None
+    land: Sequence[np.ndarray] | None
     source: str
 
     def __len__(self) -> int:
@@ -84,7 +84,7 @@ class Images:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(n, b, y, x) of what `read` gives."""
-        return (len(self.index), len(self.channels), *self.toa.shape[2:])
+        return (len(self.index), len(self.channels), *self.toa[0].shape[1:])
 
     @property
     def fingerprint(self) -> str:
@@ -97,12 +97,12 @@ class Images:
         out = np.empty((len(rows), *self.shape[1:]), np.float32)
         for position, row in enumerate(rows):
             for channel, source in enumerate(self.channels):
-                out[position, channel] = self.toa[row, source]
+                out[position, channel] = self.toa[row][source]
         return out
 
     def read_land(self, where: Any = slice(None)) -> np.ndarray | None:
         """Return the land map of the patches at `where`, (n, y, x) uint8, or None."""
-        return None if self.land is None else np.asarray(self.land[np.atleast_1d(self.index[where])])
+        return None if self.land is None else np.stack([self.land[row] for row in np.atleast_1d(self.index[where])])
 
     def take(self, where: Any) -> Images:
         """Return the patches at `where` as Images of their own; nothing is read."""
@@ -120,12 +120,12 @@ class Part:
 
     Attributes:
         images: the patches.
-        truth: (all patches, y, x) uint8, CLEAR, CLOUD or IGNORE; indexed like `images.toa`.
+        truth: one (y, x) uint8 array a patch of CLEAR, CLOUD or IGNORE, in the order of `images.toa`.
         scenes: scene of each patch of this part: the unit of splitting and of resampling.
     """
 
     images: Images
-    truth: np.ndarray
+    truth: Sequence[np.ndarray]
     scenes: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class Part:
 
     def masks(self, where: Any = slice(None)) -> np.ndarray:
         """Return the truth of the patches at `where`, (n, y, x) uint8."""
-        return np.asarray(self.truth[np.atleast_1d(self.images.index[where])])
+        return np.stack([self.truth[row] for row in np.atleast_1d(self.images.index[where])])
 
 
 @dataclass(frozen=True)

@@ -21,20 +21,37 @@ FAMILIES = ("floor", "threshold", "probabilistic", "forest", "boosting", "cnn", 
 
 
 def _modules(folder: str) -> Iterable[ModuleType]:
-    """Import the public modules of a folder; a broken one is warned about and left out."""
+    """Import the public modules of a folder; one that is broken, or lacks its rows or source, is left out."""
     for info in sorted(pkgutil.iter_modules([str(ROOT / folder)]), key=lambda info: info.name):
         if info.ispkg or info.name.startswith("_"):
             continue
         try:
-            yield importlib.import_module(f"{folder}.{info.name}")
+            module = importlib.import_module(f"{folder}.{info.name}")
+            _check(module, folder)
         except Exception as error:
             warnings.warn(f"{folder}/{info.name}.py is left out: {type(error).__name__}: {error}", stacklevel=2)
+            continue
+        yield module
+
+
+def _check(module: ModuleType, folder: str) -> None:
+    """Raise where a module holds no SOURCE or ROWS, or rows of a family that no table knows."""
+    if folder == "datasets":
+        assert module.SOURCE.name, "SOURCE has no name"
+        return
+    for row in module.ROWS:
+        if row.family not in FAMILIES:
+            raise ValueError(f"row {row.name} has family '{row.family}'; families are {', '.join(FAMILIES)}")
 
 
 @cache
 def rows() -> dict[str, Row]:
     """Return every row by name, from the floor to the foundation models."""
     found = [row for folder in ("baselines", "models") for module in _modules(folder) for row in module.ROWS]
+    names = [row.name for row in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"two rows are called '{twice[0]}'; names must differ")
     return {row.name: row for row in sorted(found, key=lambda row: FAMILIES.index(row.family))}
 
 
@@ -69,7 +86,8 @@ def code_hash(row: Row) -> str:
     path = Path(inspect.getfile(row.method))
     helpers = sorted(path.parent.glob("_*.py"))
     params = sorted((name, repr(value)) for name, value in row.params.items())
-    return digest(row.method.__qualname__, params, *(_tree(file) for file in (path, *helpers)))
+    space = row.space.__qualname__ if row.space else ""
+    return digest(row.method.__qualname__, params, space, *(_tree(file) for file in (path, *helpers)))
 
 
 @cache
@@ -80,4 +98,5 @@ def _tree(path: Path) -> str:
 
 def package_missing(name: str) -> bool:
     """Whether a package that a row needs is not installed."""
-    return name not in sys.modules and importlib.util.find_spec(name) is None
+    package = name.split(".")[0]
+    return package not in sys.modules and importlib.util.find_spec(package) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 import traceback
@@ -19,25 +18,29 @@ from benchmark.data import open_part
 from benchmark.environment import describe
 from benchmark.fitting import Bench, Fitted, fit, predictions, search
 from benchmark.measure import warm_up
-from benchmark.plan import from_json
+from benchmark.plan import Plan
 from benchmark.record import Record
 
 
-def main(plan_file: Path, index: int, out: Path) -> None:
-    """Run one cell of a plan and leave its record; whatever the method raises becomes the record's reason."""
-    plan = from_json(json.loads(plan_file.read_text()))
-    cell = plan.cells[index]
+def main(plan: Plan, out: Path) -> None:
+    """Run the one cell of a plan and leave its record; whatever the method raises becomes the record's reason."""
+    (cell,) = plan.cells
     started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    environment: dict[str, Any] = {}
     try:
+        row = catalog.rows()[cell.row]
+        if catalog.code_hash(row) != cell.code:
+            raise UserError("its code changed after the plan was made; run the command again")
         warm_up(cell.device)
-        result = run(Bench(plan, cell, out, catalog.rows()[cell.row], splits.read(plan.split, plan.store)))
+        environment = describe(cell.device)
+        result = run(Bench(plan, cell, out, row, splits.read(plan.split, plan.store)))
     except NotRun as error:
         result = Record(cell.key, asdict(cell), record.NOT_RUN, str(error))
     except Exception as error:
         traceback.print_exc()
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         result = Record(cell.key, asdict(cell), record.FAILED, f"{kind}{error}")
-    seconds, environment = time.perf_counter() - begin, describe(cell.device)
+    seconds = time.perf_counter() - begin
     record.write(replace(result, started=started, seconds=seconds, environment=environment), cell.folder(out))
 
 
@@ -80,7 +83,7 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
         patches=list(bench.split.parts["test"]),
         scenes=list(test.scenes),
         counts=scores.confusion(cloud, mask).tolist(),
-        strata=strata.counts(bench.plan.store, images.index, cloud, mask),
+        strata=strata.counts(bench.plan.store, bench.split.parts["test"], cloud, mask),
         validation=fitted.validation,
         curves=fitted.curves,
         laps=meter.laps,
@@ -102,7 +105,7 @@ def _keep_truth(bench: Bench) -> None:
     """Keep truth and composites of the test part, with every band, for the views."""
     names = [band.name for band in patchset.arrays(bench.plan.store).bands]
     test = open_part(bench.plan.store, bench.split, names, "test")
-    evidence.keep(test, bench.split.parts["test"], bench.out / "truth" / bench.cell.split[:16])
+    evidence.keep(test, bench.split.parts["test"], bench.cell.truth(bench.out))
 
 
 def _finished(folder: Path, what: str) -> Record:

@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 
-Out = Annotated[Path, typer.Option(help="Folder of everything that is kept.")]
+Out = Annotated[Path, typer.Option(help="Folder of everything that is kept.", file_okay=False, resolve_path=True)]
 Tracking = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: SQLite in the output folder.")]
 
 
@@ -44,7 +44,8 @@ def run(
     """Train, tune, score, time and compare rows on the same pixels; finished work is not repeated."""
     from benchmark import cli_run, planner
 
-    asked = planner.Asked(rows, data, profile, seeds, trials, bands, out, weights_dir, device, storage)
+    folder = weights_dir.resolve() if weights_dir else None
+    asked = planner.Asked(rows, data, profile, seeds, trials, bands, out, folder, device, storage)
     raise typer.Exit(cli_run.run(asked, fresh, tracking_uri))
 
 

@@ -34,7 +34,7 @@ def make(
     val: Annotated[int, typer.Option(min=1, help="Patches to choose by.")] = 8,
     test: Annotated[int, typer.Option(min=1, help="Patches to test on.")] = 16,
     size: Annotated[int, typer.Option(min=32, help="Rows and columns of a patch.")] = 224,
-    seed: Annotated[int, typer.Option(help="Seed of whatever is random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of whatever is random.")] = 0,
 ) -> None:
     """Make a data set that needs no files."""
     if name not in catalog.sources():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmark import catalog, planner, record, runner
+from benchmark import catalog, planner, record, runner, splits
 from benchmark.api import UserError
 from benchmark.data import BAND_SETS
 from benchmark.plan import Plan, from_json
@@ -31,19 +34,46 @@ def run(asked: planner.Asked, fresh: bool, tracking_uri: str | None) -> int:
     with _progress() as progress:
         task = progress.add_task("data set", total=None)
         plan = planner.make(asked, lambda done, total: progress.update(task, completed=done, total=total))
-    plan = replace(plan, command=shlex.join(["python", "-m", "benchmark", *sys.argv[1:]]))
-    plan_file = planner.save(plan, asked.out)
-    failed = _run_cells(plan, plan_file, asked.out, fresh)
-    views(plan, asked.out, tracking_uri)
+    plan = replace(plan, command=_typed())
+    console.print(f"{plan.name}: {_sizes(plan)} patches, bands {', '.join(plan.cells[0].bands)}")
+    with _alone(asked.out):
+        planner.save(plan, asked.out)
+        failed = _run_cells(plan, asked.out, fresh)
+        views(plan, asked.out, tracking_uri)
     return 1 if failed else 0
 
 
-def _run_cells(plan: Plan, plan_file: Path, out: Path, fresh: bool) -> int:
+def _typed() -> str:
+    """Return the command as it was typed, without the user and password of a URL."""
+    return re.sub(r"://[^/@\s]+@", "://***@", shlex.join(["python", "-m", "benchmark", *sys.argv[1:]]))
+
+
+def _sizes(plan: Plan) -> str:
+    """Return how many patches of the data set each part has in this plan."""
+    used, there = (splits.read(path, plan.store).parts for path in (plan.split, splits.split_path(plan.store)))
+    return ", ".join(f"{part} {len(used[part])} of {len(there[part])}" for part in used)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep a second command out of the folder while this one runs; the lock ends with the process."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(out / "run.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"another run is at work in {out}; wait for it, or give another --out") from None
+    with lock:
+        yield
+
+
+def _run_cells(plan: Plan, out: Path, fresh: bool) -> int:
     """Run the cells under a progress bar and say how each ended; return how many failed."""
     failed = 0
     with _progress() as progress:
         task = progress.add_task("rows", total=len(plan.cells))
-        for step in runner.run(plan, plan_file, out, fresh):
+        for step in runner.run(plan, out, fresh):
             name = f"{step.cell.row}{' tuned' if step.cell.tuned else ''} seed {step.cell.seed}"
             progress.update(task, completed=step.index, description=f"{name} {escape(step.said)[:60]}")
             if step.record is not None:

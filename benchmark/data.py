@@ -32,7 +32,8 @@ def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int
     if not path.exists():
         known = ", ".join(catalog.sources())
         raise UserError(f"there is no data set or folder '{spec}'; data sets that need no files: {known}")
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.resolve().stem)
+    path = path.resolve()
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem)
     if path.suffix == ".zarr":
         return name, path
     for source in catalog.sources().values():

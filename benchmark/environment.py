@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +24,7 @@ def describe(device: str) -> dict[str, Any]:
 
     return {
         "python": platform.python_version(),
+        "host": platform.node(),
         "platform": platform.platform(terse=True),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "cpu": _cpu(),
@@ -70,8 +70,8 @@ def _device(device: str) -> dict[str, Any]:
     if not device.startswith("cuda"):
         return {"kind": "cpu"}
     import pynvml
+    import torch
 
-    torch = sys.modules["torch"]
     properties = torch.cuda.get_device_properties(device)
     pynvml.nvmlInit()
     return {

@@ -29,7 +29,7 @@ class FeatureCache:
         batch: patches encoded at a time.
         log: takes a line for the user.
         seconds: what the features asked for cost to compute, now or when they were; one entry a request.
-        computed: the part of it that was spent now.
+        spent: what was spent here now, on computing, checking or waiting for another process.
     """
 
     root: Path
@@ -37,12 +37,13 @@ class FeatureCache:
     batch: int = 4
     log: Callable[[str], None] = print
     seconds: list[float] = field(default_factory=list)
-    computed: float = 0.0
+    spent: float = 0.0
 
     def __call__(self, encoder: Encoder, images: Images) -> np.ndarray:
         """Return features (n, ...) float16 of the images, read-only and memory-mapped."""
         from filelock import FileLock
 
+        start = self.clock()
         name = digest(encoder.fingerprint, images.fingerprint)[:32]
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / f"{name}.lock"):
@@ -53,6 +54,7 @@ class FeatureCache:
         assert found is not None, "features just written cannot be read back"
         features, seconds = found
         self.seconds.append(seconds)
+        self.spent += self.clock() - start
         return features
 
     def _open(self, name: str) -> tuple[np.ndarray, float] | None:
@@ -82,7 +84,6 @@ class FeatureCache:
         out.flush()
         del out
         spent = self.clock() - start
-        self.computed += spent
         with partial.open("rb") as stream:
             checksum = hashlib.file_digest(stream, "sha256").hexdigest()
         partial.replace(data)

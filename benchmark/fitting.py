@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmark import scores, tune
-from benchmark.api import Context, Images, Method, Row
+from benchmark.api import Context, Images, Method, Row, digest
 from benchmark.data import open_part
 from benchmark.features import FeatureCache
 from benchmark.measure import Meter
@@ -64,11 +64,12 @@ def fit(bench: Bench, changes: dict[str, Any], prune: Report = lambda step, **va
     method = bench.row.method(**{**changes, **bench.row.params})
     with meter.peaks("fit"), meter.lap("fit"):
         method.fit(train, val, context)
-    meter.laps["fit"][-1] -= cache.computed
+    meter.laps["fit"][-1] -= cache.spent
     if cache.seconds:
         meter.laps["encode"] = list(cache.seconds)
     with meter.lap("validate"):
         probability = np.concatenate([values for _, values in predictions(method, val.images, context)])
+    scores.check(probability, val.masks())
     return Fitted(method, context, meter, scores.ranking(probability, val.masks()), changes, curves)
 
 
@@ -98,10 +99,17 @@ def predictions(
         where = slice(begin, min(begin + context.budget.batch, len(images)))
         batch = images.take(where)
         with meter.lap("predict") if meter else nullcontext():
-            probability = np.asarray(method.predict(batch, context), np.float16)
+            answer = np.asarray(method.predict(batch, context))
+        probability = _half(answer)
         if probability.shape != (len(batch), *batch.shape[2:]):
             raise ValueError(f"predict gave shape {probability.shape} for images of shape {batch.shape}")
         yield where, probability
+
+
+def _half(probability: np.ndarray) -> np.ndarray:
+    """Round to float16 without moving a pixel across one half."""
+    half = probability.astype(np.float16)
+    return np.where((probability > 0.5) & (half <= 0.5), np.nextafter(np.float16(0.5), np.float16(1)), half)
 
 
 def search(bench: Bench, default: Record) -> tune.Tuned:
@@ -110,14 +118,17 @@ def search(bench: Bench, default: Record) -> tune.Tuned:
     cell = bench.cell
     curve = [(int(point["epoch"]), point["score"]) for point in default.curves if "score" in point]
     first = tune.Defaults(default.validation, curve, sum(default.laps["fit"]))
-    storage = bench.plan.storage or str(bench.out / "tuning" / f"{cell.key[:16]}.journal")
+    # A default run made anew starts the search anew, and two places that share a storage do not share a study.
+    name = digest(cell.key, default.started, default.environment.get("host", ""))[:32]
+    storage = bench.plan.storage or str(bench.out / "tuning" / f"{name}.journal")
 
-    def trial(changes: dict[str, Any], report: Report) -> tuple[Fitted, float]:
+    def trial(changes: dict[str, Any], report: Report) -> tuple[Fitted | None, float]:
         print(f"trial with {changes}")
         fitted = fit(bench, changes, report)
-        return fitted, fitted.validation
+        # On a GPU the winner is fitted again: a network kept there would count in the next trial's memory.
+        return (fitted if cell.device == "cpu" else None), fitted.validation
 
-    return tune.search(bench.row, first, trial, tune.Effort(cell.trials, cell.cap, cell.seed, cell.key, storage))
+    return tune.search(bench.row, first, trial, tune.Effort(cell.trials, cell.cap, cell.seed, name, storage))
 
 
 def seed_everything(seed: int) -> None:

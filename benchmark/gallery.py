@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.api import CLEAR, CLOUD, IGNORE
-from benchmark.lines import Line, truth_folder
+from benchmark.lines import Line
 from benchmark.plots import best_lines, canvas
 from benchmark.scores import scores
 from benchmark.tables import label
@@ -67,7 +67,7 @@ def tile(cloud: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def gallery(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
     """Draw picture, truth and each method's mask for a few patches."""
     methods = [line for line in choose_methods(best_lines(frame, lines)) if _probabilities(line).exists()]
-    if not methods or not (folder := truth_folder(methods[0].first, methods[0].out)).exists():
+    if not methods or not (folder := methods[0].first.truth(methods[0].out)).exists():
         return None
     mask, composite = (np.load(folder / name, mmap_mode="r") for name in ("mask.npy", "composite.npy"))
     patches = choose_patches(np.asarray(mask))

@@ -1,7 +1,7 @@
 """A process that has imported what cells need and forks one child for each, so that TerraTorch's import is paid once.
 
-Parent and host speak JSON lines: a job down, its end up. The host starts no threads before it forks. When the parent is
-gone, for whatever reason, the host ends the running child and itself.
+Parent and host speak JSON lines: a job down, its end up. The host only imports: no pool of threads has worked before it
+forks. When the parent is gone, for whatever reason, the host ends the running child and itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,9 @@ from benchmark import ROOT
 
 @dataclass(frozen=True)
 class Job:
-    """One cell of a plan file, where its output goes, and how long it may take."""
+    """One cell (a plan of that cell alone), where its output goes, and how long it may take."""
 
-    plan: str
-    index: int
+    plan: dict[str, Any]
     out: str
     log: str
     timeout: float
@@ -37,18 +37,27 @@ class Host:
 
     def __init__(self, needs: tuple[str, ...]) -> None:
         command = [sys.executable, "-m", "benchmark.host", *needs]
+        # Asked in this way, PyTorch looks for devices without starting CUDA, which would not survive the fork.
+        environment = {**os.environ, "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
         self.process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
 
     def start(self, job: Job) -> None:
-        """Hand over a job; `poll` tells when it has ended."""
+        """Hand over a job; `poll` tells when it has ended, also where the host itself is gone."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(asdict(job)) + "\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(asdict(job)) + "\n")
+            self.process.stdin.flush()
 
     def poll(self, seconds: float) -> dict[str, Any] | None:
-        """Wait up to `seconds` for the job's end: {"exit": code} or {"timeout": true}; None while it runs."""
+        """Wait up to `seconds` for the end: {"exit": code, "why": text} or {"timeout": true}; None while it runs."""
         assert self.process.stdout is not None
         if not select.select([self.process.stdout], [], [], seconds)[0]:
             return None
@@ -58,7 +67,8 @@ class Host:
     def close(self) -> None:
         """End the host and any child it still has."""
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
 
 
@@ -66,16 +76,23 @@ def serve(needs: list[str]) -> None:
     """Import `needs`, then run jobs until standard input ends."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what imports print must not mix with the replies
-    for need in needs:
-        importlib.import_module(need)
-    import benchmark.cell  # noqa: F401  (imported before forking, so that children share it)
-
+    fault = _import([*needs, "benchmark.cell"])  # before forking, so that children share it
     while line := sys.stdin.readline():
-        reply = _run(Job(**json.loads(line)))
+        reply = {"exit": 1, "why": fault} if fault else _run(Job(**json.loads(line)))
         if reply is None:
             return
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
+
+
+def _import(names: list[str]) -> str:
+    """Import modules; return why one could not be imported, "" if all were."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            return f"import of {name} failed with {type(error).__name__}: {error}"
+    return ""
 
 
 def _run(job: Job) -> dict[str, Any] | None:
@@ -83,6 +100,8 @@ def _run(job: Job) -> dict[str, Any] | None:
     child = os.fork()
     if child == 0:
         _child(job)
+    with suppress(OSError):  # the child does the same; whoever is first
+        os.setpgid(child, child)
     deadline = time.monotonic() + job.timeout
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -99,14 +118,16 @@ def _child(job: Job) -> None:
     """Run the cell in a process group of its own and leave without the host's clean-up."""
     code = 1
     try:
-        os.setpgid(0, 0)
+        with suppress(OSError):
+            os.setpgid(0, 0)
         with Path(job.log).open("w", buffering=1) as log, Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
             from benchmark.cell import main
+            from benchmark.plan import from_json
 
-            main(Path(job.plan), job.index, Path(job.out))
+            main(from_json(job.plan), Path(job.out))
             sys.stdout.flush()
             code = 0
     except BaseException:

@@ -35,7 +35,7 @@ COLUMNS = (
     *(name for name in SCORES if name != "jaccard"),
     *PROBABILITY_SCORES,
     *COSTS,
-    *("study_id", "device", "note"),
+    *("trials", "study_id", "device", "note"),
 )
 _VRAM = ("vram_allocated", "vram_reserved", "vram_process")
 
@@ -86,7 +86,7 @@ def lines(plan: Plan, out: Path) -> list[Line]:
 def values(line: Line) -> dict[str, Any]:
     """Return the columns of one line."""
     cell, (status, reason), done = line.first, line.ending, line.ok
-    measured = {**_scores(done), **_probability_scores(line), **_costs(done)} if done else {}
+    measured = {**_scores(done), **_probability_scores(line), **_costs(done), **_trials(line)} if done else {}
     told = {"row": cell.row, "family": cell.family, "status": status, "reason": reason, "tuned": cell.tuned}
     ends = {"seeds": len(line.cells), "study_id": cell.study_id, "device": cell.device, "note": cell.note}
     return dict.fromkeys(COLUMNS, math.nan) | measured | told | ends
@@ -108,18 +108,13 @@ def _probability_scores(line: Line) -> dict[str, float]:
     return {name: _mean([score[name] for score in each]) for name in PROBABILITY_SCORES}
 
 
-def truth_folder(cell: Cell, out: Path) -> Path:
-    """Return the folder that holds truth and pictures of the cell's test part."""
-    return out / "truth" / cell.split[:16]
-
-
 def histogram_of(cell: Cell, kept: Record, out: Path) -> np.ndarray | None:
     """Return `scores.histogram` of a cell's stored probabilities; None where they or the truth are not kept.
 
     Raises:
         ValueError: the truth is that of other patches.
     """
-    stored, truth = cell.folder(out) / "probabilities.npy", truth_folder(cell, out)
+    stored, truth = cell.folder(out) / "probabilities.npy", cell.truth(out)
     if not (stored.exists() and (truth / "mask.npy").exists()):
         return None
     if json.loads((truth / "meta.json").read_text())["patches"] != kept.patches:
@@ -147,6 +142,12 @@ def _costs(done: Sequence[Record]) -> dict[str, float | int | None]:
         **{f"{name}_mb": _peak(done, lambda kept, name=name: kept.memory.get(name)) for name in _VRAM},  # type: ignore[misc]
         "energy_j": _median(_energy(kept) for kept in done),
     }
+
+
+def _trials(line: Line) -> dict[str, int]:
+    """Return how many trials of a tuned line ended with a score, the defaults among them; the seeds share them."""
+    finished = [trial for trial in line.ok[0].trials if trial["state"] == "complete"]
+    return {"trials": len(finished)} if line.first.tuned else {}
 
 
 def _lap(kept: Record, phase: str) -> float | None:

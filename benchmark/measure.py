@@ -6,7 +6,9 @@ What a device cannot say is None, never 0. PyTorch's counters leave out the CUDA
 
 from __future__ import annotations
 
+import gc
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -52,20 +54,22 @@ class Meter:
     @contextmanager
     def lap(self, phase: str) -> Iterator[None]:
         """Time the block as one lap of a phase."""
-        events = self._events()
         start = self.clock()
+        events = self._events()
         yield
+        if events:
+            events[1].record(_torch().cuda.current_stream(self.device))
         self.laps.setdefault(phase, []).append(self.clock() - start)
         if events:
-            events[1].record()
-            events[1].synchronize()
             self.laps.setdefault(f"{phase}_cuda", []).append(events[0].elapsed_time(events[1]) / 1000)
 
     @contextmanager
     def peaks(self, phase: str) -> Iterator[None]:
         """Measure peak memory and energy of the block as those of a phase."""
+        gc.collect()  # what an earlier trial left must not count here
         _reset_rss_peak()
         if self.cuda:
+            _torch().cuda.empty_cache()
             _torch().cuda.reset_peak_memory_stats(self.device)
         before = _joules(self.device)
         yield
@@ -80,7 +84,7 @@ class Meter:
         if not self.cuda:
             return None
         start, end = (_torch().cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
+        start.record(_torch().cuda.current_stream(self.device))
         return start, end
 
     def _device_peaks(self) -> None:
@@ -106,16 +110,16 @@ def warm_up(device: str) -> None:
 
 
 def cuda_devices() -> int:
-    """Return the number of NVIDIA devices that CUDA would show this process, without importing torch."""
+    """Return the number of CUDA devices that PyTorch can use; where there is no NVIDIA driver, without importing it."""
     import pynvml
 
     try:
         pynvml.nvmlInit()
-        found = int(pynvml.nvmlDeviceGetCount())
     except pynvml.NVMLError:
         return 0
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return found if visible is None else min(found, len([name for name in visible.split(",") if name.strip()]))
+    # In a process of its own: this one stays light, and may fork.
+    ask = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+    return int(subprocess.run(ask, capture_output=True, text=True, check=True).stdout)
 
 
 def _torch() -> Any:

@@ -68,6 +68,10 @@ class Cell:
         kind = "tuned" if self.tuned else "default"
         return out / "runs" / self.data / self.row / f"{kind}-seed{self.seed}-{self.key[:16]}"
 
+    def truth(self, out: Path) -> Path:
+        """Return where truth and composites of the test part lie."""
+        return out / "truth" / f"{self.fingerprint[:8]}-{self.split[:16]}"
+
     def default(self) -> Cell:
         """Return the same cell with the row's defaults."""
         return replace(self, trials=0)
@@ -100,7 +104,7 @@ class Plan:
     storage: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for `read_plan`."""
+        """Return plain values for `from_json`."""
         return {**asdict(self), "store": str(self.store), "split": str(self.split)}
 
 

@@ -41,7 +41,9 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
     name, store = data.prepare(asked.data, profile, asked.out, progress)
     arrays = patchset.arrays(store)
     bands = data.choose_bands(arrays.bands, asked.bands)
-    split = splits.cap(splits.read(splits.split_path(store), store), profile.patches)
+    split = splits.read(splits.split_path(store), store)
+    if profile.cuts or asked.data in catalog.sources():
+        split = splits.cap(split, profile.patches)
     split_file = asked.out / "splits" / f"{splits.split_hash(split)[:16]}.split.json"
     splits.write(split, split_file)
     files, absent, sums = _find_weights(rows, asked)
@@ -70,6 +72,7 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
 def _cells(row: Row, common: Cell, profile: Profile, checksum: str, absent: dict[str, str]) -> Iterable[Cell]:
     """Yield the cells of a row: the defaults with every seed, then the tuned ones."""
     budget = replace(common.budget, epochs=max(1, round(common.budget.epochs * row.epochs)))
+    device = common.device if "torch" in row.needs else "cpu"
     cell = replace(
         common,
         row=row.name,
@@ -78,6 +81,7 @@ def _cells(row: Row, common: Cell, profile: Profile, checksum: str, absent: dict
         note=row.note,
         budget=budget,
         weights=checksum,
+        device=device,
         code=catalog.code_hash(row),
         absent=absent.get(row.name, "") or _missing_package(row),
     )
@@ -142,5 +146,5 @@ def _missing_package(row: Row) -> str:
 
 
 def save(plan: Plan, out: Path) -> Path:
-    """Write the plan where its children and `report` find it; return the file."""
-    return write_json(out / "plans" / f"{plan.name}.json", plan.to_json())
+    """Write the plan where `report` finds it, without what may hold a password; return the file."""
+    return write_json(out / "plans" / f"{plan.name}.json", replace(plan, storage="").to_json())

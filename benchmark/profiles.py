@@ -16,7 +16,8 @@ class Profile:
 
     Attributes:
         rows: globs of the rows that `all` stands for.
-        patches: patches per part, an upper bound where the data set is given.
+        patches: patches per part that a source makes.
+        cuts: whether a given data set is cut to `patches` as well.
         size: rows and columns of a simulated patch.
         budget: as in `api.Budget`.
         trials: trials of tuning per method, the defaults being the first.
@@ -29,6 +30,7 @@ class Profile:
     name: str
     rows: tuple[str, ...]
     patches: Mapping[str, int] = field(default_factory=dict)
+    cuts: bool = True
     size: int = 224
     budget: Budget = field(default_factory=Budget)
     trials: int = 3
@@ -71,6 +73,7 @@ PROFILES = {
             name="study",
             rows=(*CLASSICAL, "prithvi-300-*", "prithvi-300-tl-*", "prithvi-600-*"),
             patches={"train": 437, "val": 141, "test": 166},
+            cuts=False,
             budget=Budget(epochs=20, batch=8, pixels=1_000_000, orientations=8),
             trials=12,
             cap=1800.0,

@@ -6,7 +6,7 @@ import shutil
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,11 @@ class Step:
     said: str = ""
 
 
-def run(plan: Plan, plan_file: Path, out: Path, fresh: bool) -> Iterator[Step]:
+def run(plan: Plan, out: Path, fresh: bool) -> Iterator[Step]:
     """Run what has no finished record, in the order of the plan; yield a step at each change.
 
     Args:
         plan: what to run.
-        plan_file: where the plan lies, for the children.
         out: root of what is kept.
         fresh: run finished cells again.
     """
@@ -56,9 +55,10 @@ def run(plan: Plan, plan_file: Path, out: Path, fresh: bool) -> Iterator[Step]:
             if needs not in hosts:
                 hosts[needs] = Host(needs)
                 stack.callback(hosts[needs].close)
-            job = Job(str(plan_file), index, str(out), str(folder / "log.txt"), PROFILES[cell.profile].timeout)
+            alone = replace(plan, cells=(cell,)).to_json()
+            job = Job(alone, str(out), str(folder / "log.txt"), PROFILES[cell.profile].timeout)
             ended = yield from _watch(hosts[needs], job, index, cell)
-            if hosts[needs].process.poll() is not None:
+            if hosts[needs].process.poll() is not None:  # killed from outside: the next cell gets another
                 del hosts[needs]
             yield Step(index, cell, record.read(folder) or _fault(cell, folder, ended, job.timeout))
 
@@ -76,6 +76,8 @@ def _fault(cell: Cell, folder: Path, ended: Ended, timeout: float) -> Record:
     """Return the record of a cell whose child left none."""
     if ended.get("timeout"):
         return _close(cell, folder, record.TIMEOUT, f"it took longer than {timeout:.0f} s and was ended")
+    if ended.get("why"):
+        return _close(cell, folder, record.FAILED, ended["why"])
     code = int(ended["exit"])
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with exit status {code}"
     said = _last_line(folder / "log.txt")

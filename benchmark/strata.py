@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,23 @@ from benchmark.api import IGNORE
 
 # Edges between thin, medium and thick cloud: 0.3 is the usual limit of what counts as cloud in an imager's mask.
 OPTICAL_DEPTH = {"below 0.3": 0.0, "0.3 to 1": 0.3, "1 to 3": 1.0, "above 3": 3.0}
+MOST_CLASSES = 32  # an integer stratum with more values is a measurement, not a class
+
+Counts = dict[str, dict[str, list[list[int]]]]
 
 
-def counts(
-    store: Path, index: np.ndarray, cloud: np.ndarray, mask: np.ndarray
-) -> dict[str, dict[str, list[list[int]]]]:
+def counts(store: Path, patches: Sequence[str], cloud: np.ndarray, mask: np.ndarray) -> Counts:
     """Return stratum -> value -> counts per patch, [true clear, false cloud, missed cloud, true cloud].
 
     Args:
         store: the patch set.
-        index: position in the store of each patch.
+        patches: ids of the patches.
         cloud: (n, y, x) the method's mask.
         mask: (n, y, x) the truth.
     """
     arrays = patchset.arrays(store)
-    found = {}
+    index = arrays.positions(patches)
+    found: Counts = {}
     for name, values in arrays.strata.items():
         classes = _classes(name, np.asarray(values[index]), arrays.legends.get(name, {}))
         if classes is not None:
@@ -39,9 +42,10 @@ def _classes(name: str, values: np.ndarray, legend: dict[int, str]) -> dict[str,
         edges = list(OPTICAL_DEPTH.values())
         place = np.digitize(values, edges) - 1
         return {label: (place == i) & (values > 0) for i, label in enumerate(OPTICAL_DEPTH)}
-    if values.dtype.kind == "f":
+    known = np.unique(values)
+    if values.dtype.kind == "f" or len(known) > MOST_CLASSES:
         return None
-    return {legend.get(_key(value), str(value)): values == value for value in np.unique(values)}
+    return {legend.get(_key(value), str(value)): values == value for value in known}
 
 
 def _key(value: np.generic) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.table import Table
 
-_INTEGERS = ("seeds", "parameters", "trainable")
+_INTEGERS = ("seeds", "parameters", "trainable", "trials")
 _SUMMARY = ("row", "default", "tuned", "AUC", "train s", "tune s", "Mpixel/s", "VRAM MB")
 _TOLD = (
     "Macro Jaccard index, mean over seeds [95 % interval over scenes]; the rest is of the tuned line where it exists."
@@ -27,9 +27,9 @@ _TOLD = (
 def leaderboard(plan: Plan, out: Path) -> DataFrame:
     """Return one line per row and kind (defaults, tuned), with the columns COLUMNS.
 
-    Rows are sorted by the better of their two lines; a row's defaults stand before its tuned line. Rows without any
-    score follow by status. Scores are of pooled counts, then the mean over seeds; the interval of `jaccard` is the
-    95 % bootstrap interval over scenes, empty where there is but one scene.
+    Rows are sorted by their tuned line, or their defaults where there is none; the defaults stand before the tuned
+    line. Rows without any score follow by status. Scores are of pooled counts, then the mean over seeds; the interval
+    of `jaccard` is the 95 % bootstrap interval over scenes, empty where there is but one scene.
     """
     import pandas as pd
 
@@ -44,10 +44,13 @@ def leaderboard(plan: Plan, out: Path) -> DataFrame:
 
 
 def _place(kind: Sequence[dict[str, Any]]) -> tuple[int, float]:
-    """Return the sort key of a row: its best status, then its best score, highest first."""
+    """Return the sort key of a row: its best status, then the score of its tuned line, of its defaults without one.
+
+    The better of the two would be a choice by the test score.
+    """
     status = min(STATUSES.index(entry["status"]) for entry in kind)
-    known = [entry["jaccard"] for entry in kind if not math.isnan(entry["jaccard"])]
-    return status, -max(known, default=-math.inf)
+    known = {entry["tuned"]: entry["jaccard"] for entry in kind if not math.isnan(entry["jaccard"])}
+    return status, -known.get(True, known.get(False, -math.inf))
 
 
 def pivot(frame: DataFrame) -> list[dict[str, str]]:
@@ -70,7 +73,12 @@ def _entry(name: str, kinds: DataFrame) -> dict[str, str]:
         **{"row": name, "family": best["family"]},
         **ranking,
         **{title: _decimals(best[column]) for title, column in (("F1", "f1"), ("AUC", "auc"), ("Brier", "brier"))},
-        **{"train s": _digits(train), "tune s": _digits(best["tune_s"]), "Mpixel/s": _digits(best["mpixel_per_s"])},
+        **{
+            "train s": _digits(train),
+            "tune s": _digits(best["tune_s"]),
+            "trials": _digits(best["trials"]),
+            "Mpixel/s": _digits(best["mpixel_per_s"]),
+        },
         **{"latency ms": _digits(best["latency_ms"]), "RSS MB": _digits(best["rss_mb"])},
         **{"VRAM MB": _digits(best["vram_reserved_mb"]), "M parameters": _digits(best["parameters"], 1e6)},
     }

@@ -6,6 +6,7 @@ asks for the same values as one that was not.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class Effort:
 
     Attributes:
         trials: number of trials, the defaults included.
-        cap: seconds for all trials but the defaults; a trial that exceeds them is ended.
+        cap: seconds for all trials but the defaults; a method that reports its progress is ended when they are over,
+            another after the trial in which they end.
         seed: of the sampler.
         name: of the study.
         storage: path of Optuna's journal file, or a storage URL.
@@ -106,9 +108,15 @@ def _one_trial(study: Any, row: Row, fit: Fit, best: dict[int, Any], left: float
 
     try:
         fitted, score = fit(changes, report)
-    except optuna.TrialPruned:
+        if math.isnan(score):
+            raise ValueError("the validation score is NaN")
+    except Exception as error:
+        pruned = isinstance(error, optuna.TrialPruned)
+        if not pruned:
+            trial.set_user_attr("why", f"{type(error).__name__}: {error}")
         trial.set_user_attr("seconds", time.perf_counter() - start)
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        state = optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.FAIL
+        study.tell(trial, state=state)
         return
     trial.set_user_attr("seconds", time.perf_counter() - start)
     study.tell(trial, score)
@@ -184,9 +192,8 @@ def _drop_unfinished(study: Any) -> None:
 
 
 def _finished(study: Any) -> list[Any]:
-    import optuna
-
-    return list(study.get_trials(states=(optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)))
+    """Return the trials that ended by themselves, well or not; a killed one has no seconds and is asked for again."""
+    return [trial for trial in study.trials if "seconds" in trial.user_attrs]
 
 
 def _spent(study: Any) -> float:

@@ -17,6 +17,7 @@ and, for the record, `sensor`, `label_source`, `label_bands` ("none" if the labe
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ SUFFIXES = ("_reflectance", "_binary")
 OPTIONS = ("split", "bands", "scale", "scene_pattern", "sensor", "label_source", "label_bands", "licence")
 # Legend of the USGS 'L8 Biome' cloud-cover validation masks.
 CLASSES = {64: "cloud_shadow", 128: "clear", 192: "thin_cloud", 255: "cloud"}
+
+_HERE = Path(__file__)
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,12 @@ def _options(request: Request) -> Mapping[str, Any]:
 
 
 def version(request: Request) -> str:
-    """Return a hash of the files' names, sizes and times of change, of the options and of the seed."""
+    """Return a hash of the files' names, sizes and times of change, the options, the seed and this code."""
     root = _root(request)
     files = sorted(path for pattern in ("*.tif", "data/*.tif", "splits/*.txt") for path in root.glob(pattern))
     stats = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return digest(stats, sorted((name, repr(value)) for name, value in _options(request).items()), request.seed)
+    trees = [ast.dump(ast.parse(file.read_text())) for file in (_HERE, *sorted(_HERE.parent.glob("_patch_*.py")))]
+    return digest(trees, stats, sorted((name, repr(value)) for name, value in _options(request).items()), request.seed)
 
 
 def scan(root: Path) -> Folder:

@@ -10,7 +10,7 @@ DEPTH = 4
 
 
 class UNet(nn.Module):
-    """Map (n, bands, y, x) to logits (n, 2, y, x); rows and columns of any number.
+    """Map (n, bands, y, x) to logits (n, 2, y, x); at least 32 rows and columns.
 
     Args:
         bands: input channels.

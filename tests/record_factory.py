@@ -105,7 +105,7 @@ def make_cell(spec: Spec, seed: int) -> Cell:
 
 
 def write_truth(plan: Plan, scene: Scene, out: Path) -> None:
-    folder = out / "truth" / plan.cells[0].split[:16]
+    folder = plan.cells[0].truth(out)
     folder.mkdir(parents=True, exist_ok=True)
     surface = np.array([30, 60, 90]) + 15 * smooth(scene.field.shape, np.random.default_rng(1))[..., None]
     cloud = np.clip(scene.field + 0.4, 0, 1.2)[..., None] / 1.2

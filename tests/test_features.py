@@ -40,7 +40,7 @@ def test_a_hit_reports_what_it_cost_when_computed(tmp_path, images):
     (meta,) = tmp_path.glob("*.json")
     assert cache.seconds == [json.loads(meta.read_text())["seconds"]]
     assert cache.seconds[0] > 0
-    assert cache.computed == 0
+    assert cache.spent < cache.seconds[0] + 1
 
 
 @pytest.mark.parametrize("change", ["encoder", "patches", "channels"])

@@ -9,7 +9,7 @@ def test_counts_inside_strata_add_up_to_the_whole(store):
     index = np.array([1, 4, 7])
     mask = np.asarray(arrays.mask[index])
     cloud = np.random.default_rng(0).random(mask.shape) > 0.5
-    found = strata.counts(store, index, cloud, mask)
+    found = strata.counts(store, [arrays.ids[i] for i in index], cloud, mask)
     assert set(found) == {"land", "biome"}
     whole = scores.confusion(cloud, mask)
     for values in found.values():

@@ -20,7 +20,7 @@ from sklearn.metrics import (
 
 from benchmark import record
 from benchmark.api import IGNORE
-from benchmark.lines import COLUMNS, MISSING, histogram_of, lines, truth_folder
+from benchmark.lines import COLUMNS, MISSING, histogram_of, lines
 from benchmark.plan import Plan
 from benchmark.tables import leaderboard, pivot, summary, write_leaderboard
 from tests.record_factory import REALISTIC, WEIGHTS_ABSENT, Spec, make_plan
@@ -39,7 +39,7 @@ def line_of(frame, row, tuned=False):
 
 def pixels(plan, out, row, tuned=False):
     """Truth and probabilities of a row's seeds, ignored pixels left out."""
-    mask = np.load(truth_folder(plan.cells[0], out) / "mask.npy")
+    mask = np.load(plan.cells[0].truth(out) / "mask.npy")
     cells = [cell for cell in plan.cells if (cell.row, cell.tuned) == (row, tuned)]
     found = [np.load(cell.folder(out) / "probabilities.npy") for cell in cells]
     valid = mask != IGNORE
@@ -50,7 +50,7 @@ AGREED = (
     "row family status reason tuned seeds jaccard jaccard_low jaccard_high "
     "jaccard_cloud f1 f2 precision recall accuracy balanced_accuracy kuiper mcc dice_loss auc brier ece "
     "fit_s encode_s tune_s mpixel_per_s latency_ms parameters trainable rss_mb rss_over_start_mb "
-    "vram_allocated_mb vram_reserved_mb vram_process_mb energy_j study_id device note"
+    "vram_allocated_mb vram_reserved_mb vram_process_mb energy_j trials study_id device note"
 )
 
 
