@@ -20,12 +20,7 @@ from benchmark.record import write_json
 
 FILE = "method.json"
 # What a forest may be made of besides skops' own list; anything else in a file is refused.
-TRUSTED = (
-    "sklearn.tree._tree.Tree",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearnex.ensemble._forest.ExtraTreesClassifier",
-    "sklearnex.ensemble._forest.RandomForestClassifier",
-)
+TRUSTED = ("sklearn.tree._tree.Tree",)
 
 
 def save(method: Method, folder: Path) -> None:

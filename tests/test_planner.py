@@ -112,3 +112,29 @@ def test_parts_share_no_scene(store):
     assert not set(opened["train"].scenes) & set(opened["val"].scenes)
     assert opened["train"].images.read(slice(0, 1)).shape == (1, 2, 32, 32)
     assert np.isin(opened["val"].masks(), (0, 1, 255)).all()
+
+
+def test_a_part_holds_its_own_patches_and_no_others(store):
+    """Test pixels must be out of a method's reach, whatever it does with what it is given."""
+    split = splits.read(splits.split_path(store), store)
+    train = data.open_part(store, split, ("green", "red"), "train")
+    count = len(split.parts["train"])
+    assert len(train.images.toa) == len(train.truth) == len(train.images.land) == len(train.scenes) == count
+    for field in ("time", "lat", "lon", "sun_zenith"):
+        assert len(getattr(train.images, field)) == count
+
+
+def test_only_rows_with_torch_go_to_the_gpu(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(planner, "cuda_devices", lambda: 1)
+    plan = planner.make(asked(store, tmp_path, rows=("lightgbm", "unet")), nothing)
+    assert {(cell.row, cell.device) for cell in plan.cells} == {("lightgbm", "cpu"), ("unet", "cuda:0")}
+
+
+def test_given_data_are_cut_by_the_quick_profile_and_not_by_the_study(store, tmp_path):
+    whole = splits.read(splits.split_path(store), store).parts
+    sizes = {}
+    for profile in ("smoke", "study"):
+        plan = planner.make(asked(store, tmp_path, profile=profile), nothing)
+        sizes[profile] = {part: len(ids) for part, ids in splits.read(plan.split, plan.store).parts.items()}
+    assert sizes["study"] == {part: len(ids) for part, ids in whole.items()}
+    assert sizes["smoke"]["train"] == PROFILES["smoke"].patches["train"] < sizes["study"]["train"]

@@ -174,3 +174,45 @@ def test_plan_on_disk_is_the_plan_that_was_run(checkout, store, tmp_path):
     plan = json.loads(file.read_text())
     assert [cell["row"] for cell in plan["cells"]] == ["majority"]
     assert plan["command"].startswith("python -m benchmark run majority")
+
+
+def test_second_run_into_the_same_folder_is_refused(checkout, store, tmp_path):
+    from filelock import FileLock
+
+    with FileLock(tmp_path / "run.lock"):
+        done = benchmark(checkout, "run", "majority", "--data", store, "--profile", "smoke", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "another run is at work" in done.stderr
+    assert not list(tmp_path.glob("runs/**/record.json"))
+
+
+def test_fresh_starts_the_search_anew_and_no_password_is_kept(checkout, store, tmp_path):
+    uri = "postgresql://user:hunter2@127.0.0.1:1/x"
+    args = ("run", "threshold-fitted", "--data", store, "--profile", "smoke", "--out", tmp_path, "--tracking-uri", uri)
+    done = benchmark(checkout, *args)
+    assert done.returncode == 0, done.stderr
+    assert "MLflow was not updated" in done.stdout
+    (first,) = (tmp_path / "tuning").glob("*.journal")
+    time.sleep(1.1)  # a record's time of start has whole seconds
+    assert benchmark(checkout, *args, "--fresh").returncode == 0
+    journals = set((tmp_path / "tuning").glob("*.journal"))
+    assert len(journals) == 2
+    assert first in journals
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            assert b"hunter2" not in file.read_bytes(), file
+
+
+def test_host_that_cannot_import_says_why(checkout, store, tmp_path):
+    method = checkout / "baselines/faulty.py"
+    package = checkout / "fragile_package.py"
+    package.write_text("raise OSError('a library is missing')")
+    method.write_text(FAULTY.replace('{"fault": fault})', '{"fault": fault}, needs=("fragile_package",))'))
+    try:
+        benchmark(checkout, "run", "faulty-none", "--data", store, "--profile", "smoke", "--out", tmp_path)
+    finally:
+        method.write_text(FAULTY)
+        package.unlink()
+    line = leaderboard(tmp_path).loc[("faulty-none", False)]
+    assert line.status == "failed"
+    assert line.reason == "import of fragile_package failed with OSError: a library is missing"

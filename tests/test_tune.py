@@ -109,3 +109,20 @@ def test_default_outside_the_space_is_a_fault(tmp_path):
     row = Row("hill", "floor", Hill, {}, lambda trial: {"x": trial.suggest_float("x", 1.0, 5.0)})
     with pytest.raises(ValueError, match=r"x=0\.0 lies outside"):
         search(tmp_path / "a.journal", row=row)
+
+
+@pytest.mark.parametrize("fault", ["raises", "nan"])
+def test_trial_that_fails_counts_and_the_search_goes_on(tmp_path, fault):
+    tried = []
+
+    def fit(changes, report):
+        tried.append(changes)
+        if len(tried) == 1 and fault == "raises":
+            raise MemoryError("too wide")
+        return None, float("nan") if len(tried) == 1 else -1.0
+
+    found, _ = search(tmp_path / "a.journal", trials=4, fit=fit)
+    assert len(tried) == 3
+    assert [trial["state"] for trial in found.trials] == ["complete", "fail", "complete", "complete"]
+    assert {"raises": "MemoryError: too wide", "nan": "NaN"}[fault] in found.trials[1]["why"]
+    assert len({tuple(changes.items()) for changes in tried}) == 3
