@@ -212,7 +212,10 @@ def mark_invalid(toa: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def replace_folder(folder: Path, target: Path) -> None:
-    """Put a folder in the place of another; a reader sees either of them whole, and of two writers the last wins."""
+    """Put a folder in the place of another; of two writers the last wins.
+
+    A reader sees either of them whole, or for the moment between two renames none.
+    """
     while True:
         try:
             folder.rename(target)

@@ -92,7 +92,7 @@ def code_hash(row: Row) -> str:
 
 @cache
 def _tree(path: Path) -> str:
-    """Return the syntax tree of a file as text, without its docstrings' indentation and positions."""
+    """Return the syntax tree of a file as text: docstrings count, comments and positions do not."""
     return ast.dump(ast.parse(path.read_text()))
 
 

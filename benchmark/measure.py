@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def warm_up(device: str) -> None:
     torch.nn.Conv2d(8, 8, 3, device=device)(image).sum().backward()
 
 
+@cache
 def cuda_devices() -> int:
     """Return the number of CUDA devices that PyTorch can use; where there is no NVIDIA driver, without importing it."""
     import pynvml

@@ -93,7 +93,7 @@ def _cells(row: Row, common: Cell, profile: Profile, checksum: str, absent: dict
 
 def _profile(asked: Asked) -> Profile:
     """Return the profile with the user's own numbers in it; `study` is the default with a GPU, else `quick`."""
-    name = asked.profile or ("study" if cuda_devices() and asked.device != "cpu" else "quick")
+    name = asked.profile or ("study" if asked.device != "cpu" and cuda_devices() else "quick")
     if name not in PROFILES:
         raise UserError(f"no profile is called '{name}'; profiles are {', '.join(PROFILES)}")
     chosen = PROFILES[name]
@@ -108,11 +108,11 @@ def _device(asked: str | None) -> str:
     Raises:
         UserError: the device is not on this machine; there is no falling back to another.
     """
+    if asked == "cpu":
+        return asked
     found = cuda_devices()
     if asked is None:
         return "cuda:0" if found else "cpu"
-    if asked == "cpu":
-        return asked
     kind, _, number = asked.partition(":")
     if kind != "cuda" or not (number or "0").isdigit():
         raise UserError(f"no device is called '{asked}'; devices are cpu, cuda and cuda:<number>")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from benchmark.api import UserError, digest
 from benchmark.patchset import Table, attributes, table
+from benchmark.record import write_json
 
 SCHEMA = 1
 PARTS = ("train", "val", "test")
@@ -179,22 +179,7 @@ def _spread(split: Split, part: str, count: int) -> tuple[str, ...]:
 
 def write(split: Split, path: Path) -> None:
     """Write a split as JSON; a reader sees the old file or the new one."""
-    text = json.dumps(
-        {
-            "schema": SCHEMA,
-            "unit": split.unit,
-            "data": split.data,
-            "parts": split.parts,
-            "patches": split.patches,
-            "scenes": split.scenes,
-            "hash": split_hash(split),
-        },
-        indent=1,
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    temporary.write_text(text + "\n")
-    temporary.replace(path)
+    write_json(path, {"schema": SCHEMA, **asdict(split), "hash": split_hash(split)})
 
 
 def read(path: Path, store: Path | None = None) -> Split:
