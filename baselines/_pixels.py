@@ -44,7 +44,7 @@ class Pixels:
 
 def read(images: Images, where: slice, context: bool = False) -> Pixels:
     """Return every pixel of the patches at `where`, patch after patch, row after row."""
-    toa, land = images.read(where), images.read_land(where)
+    toa, land = images.read(where), images.read_map("land", where)
     planes = np.moveaxis(toa, 1, -1)
     names = tuple(band.role for band in images.bands)
     if context:

@@ -26,4 +26,4 @@ class Majority:
         return np.full((n, height, width), self.cloud_fraction_, np.float32)
 
 
-ROWS = (Row("majority", "floor", Majority, note="the cloud fraction of the training pixels, everywhere"),)
+ROWS = (Row("majority", "floor", Majority, reach=0, note="the cloud fraction of the training pixels, everywhere"),)

@@ -124,4 +124,4 @@ def space(trial: Trial) -> dict[str, Any]:
     }
 
 
-ROWS = (Row("naive-bayes", "probabilistic", NaiveBayes, space=space, needs=("sklearn.linear_model", "cv2")),)
+ROWS = (Row("naive-bayes", "probabilistic", NaiveBayes, space=space, needs=("sklearn.linear_model", "cv2"), reach=1),)

@@ -99,7 +99,7 @@ def space(trial: Trial) -> dict[str, Any]:
 
 
 ROWS = (
-    Row("random-forest", "forest", RandomForest, space=space, needs=("sklearn.ensemble", "cv2")),
+    Row("random-forest", "forest", RandomForest, space=space, needs=("sklearn.ensemble", "cv2"), reach=1),
     Row(
         "random-forest-intelex",
         "forest",
@@ -107,6 +107,7 @@ ROWS = (
         params={"intelex": True},
         space=space,
         needs=("sklearn.ensemble", "sklearnex.ensemble", "cv2"),
+        reach=1,
         note="another algorithm: splits from histograms, by scikit-learn-intelex; predicts with scikit-learn",
     ),
 )

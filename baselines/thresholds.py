@@ -124,6 +124,8 @@ def space(trial: Trial) -> dict[str, Any]:
 
 
 ROWS = (
-    Row("threshold", "threshold", Thresholds, note="cut-offs from the literature, no training"),
-    Row("threshold-fitted", "threshold", FittedThresholds, space=space, note="the same tests, cut-offs fitted"),
+    Row("threshold", "threshold", Thresholds, reach=0, note="cut-offs from the literature, no training"),
+    Row(
+        "threshold-fitted", "threshold", FittedThresholds, space=space, reach=0, note="the same tests, cut-offs fitted"
+    ),
 )

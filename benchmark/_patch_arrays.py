@@ -16,6 +16,8 @@ from benchmark._patch_checks import PATCH_COORDS
 from benchmark._patch_store import attributes, bands_of, open_store, patch_hash, strata_names
 from benchmark.api import Band, Images, Part, UserError, digest
 
+MAPS = ("land",)  # strata that were known before the image was taken
+
 
 @dataclass(frozen=True)
 class Arrays:
@@ -169,10 +171,13 @@ def _facts(ds: Any) -> dict[str, Any]:
     }
 
 
-def images(arrays: Arrays, index: np.ndarray, channels: Sequence[int]) -> Images:
-    """Return patches at `index`, with the bands at `channels`, as Images: neither truth nor other patches."""
+def images(arrays: Arrays, index: np.ndarray, channels: Sequence[int], reads: Sequence[str] = ()) -> Images:
+    """Return patches at `index`, with the bands at `channels` and the maps that are there of those in `reads`.
+
+    Neither truth nor other patches come along.
+    """
     rows = np.asarray(index, np.int64)
-    land = arrays.strata.get("land")
+    there = [name for name in reads if name in MAPS or name in arrays.attrs.get("maps", ())]
     return Images(
         toa=[arrays.toa[row] for row in rows],
         bands=tuple(arrays.bands[channel] for channel in channels),
@@ -182,12 +187,12 @@ def images(arrays: Arrays, index: np.ndarray, channels: Sequence[int]) -> Images
         lat=arrays.lat[rows],
         lon=arrays.lon[rows],
         sun_zenith=arrays.sun_zenith[rows],
-        land=None if land is None else [land[row] for row in rows],
+        maps={name: [arrays.strata[name][row] for row in rows] for name in there if name in arrays.strata},
         source=digest(arrays.fingerprint, rows.tolist()),
     )
 
 
-def part(arrays: Arrays, index: np.ndarray, channels: Sequence[int]) -> Part:
-    """Return patches at `index`, with the bands at `channels` and their truth, as one part of a split."""
+def part(arrays: Arrays, index: np.ndarray, channels: Sequence[int], reads: Sequence[str] = ()) -> Part:
+    """Return patches at `index`, with bands, maps and their truth, as one part of a split."""
     truth = [arrays.mask[row] for row in index]
-    return Part(images(arrays, index, channels), truth, tuple(arrays.scenes[row] for row in index))
+    return Part(images(arrays, index, channels, reads), truth, tuple(arrays.scenes[row] for row in index))

@@ -62,8 +62,9 @@ class Images:
         index: position of each selected patch in `toa` and the other sequences.
         time: datetime64[s], NaT where unknown.
         lat, lon, sun_zenith: degrees, NaN where unknown.
-        land: one (y, x) uint8 array a patch, 1 land, 0 water, 255 unknown; None where the data set has none.
-            A map, known before the image was taken, so it is input and not truth.
+        maps: by name, one (y, x) uint8 array a patch, 255 where unknown: what the row may see besides the bands.
+            `land` (1 land, 0 water) is known before the image was taken; `slstr_basic` and the like (1 cloud, 0 clear)
+            are masks of others, handed to the rows that are those masks.
         source: hash of the content of `toa`.
     """
 
@@ -75,7 +76,7 @@ class Images:
     lat: np.ndarray
     lon: np.ndarray
     sun_zenith: np.ndarray
-    land: Sequence[np.ndarray] | None
+    maps: Mapping[str, Sequence[np.ndarray]]
     source: str
 
     def __len__(self) -> int:
@@ -100,9 +101,11 @@ class Images:
                 out[position, channel] = self.toa[row][source]
         return out
 
-    def read_land(self, where: Any = slice(None)) -> np.ndarray | None:
-        """Return the land map of the patches at `where`, (n, y, x) uint8, or None."""
-        return None if self.land is None else np.stack([self.land[row] for row in np.atleast_1d(self.index[where])])
+    def read_map(self, name: str, where: Any = slice(None)) -> np.ndarray | None:
+        """Return a map of the patches at `where`, (n, y, x) uint8, or None where there is none of this name."""
+        if name not in self.maps:
+            return None
+        return np.stack([self.maps[name][row] for row in np.atleast_1d(self.index[where])])
 
     def take(self, where: Any) -> Images:
         """Return the patches at `where` as Images of their own; nothing is read."""
@@ -235,6 +238,8 @@ class Row:
         needs: packages imported before any clock starts.
         weights: checkpoint that must be there, or the row is not run.
         epochs: multiple of the budget's epochs.
+        reads: names of the maps it sees; a row that reads another one than `land` is not run where that is missing.
+        reach: pixels on each side that a pixel's probability depends on; None: on its whole patch.
         study_id: name of the same run in the EUMETSAT study.
         note: what a reader of the table must know.
     """
@@ -247,48 +252,10 @@ class Row:
     needs: tuple[str, ...] = ()
     weights: Weights | None = None
     epochs: float = 1.0
+    reads: tuple[str, ...] = ("land",)
+    reach: int | None = None
     study_id: str = ""
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a source is asked to make.
-
-    Attributes:
-        path: what the user pointed at; None for a source that needs no files.
-        store: Zarr store to write; the split goes beside it as `<store stem>.split.json`.
-        patches: wanted number of patches per part; a source of given files ignores it.
-        size: wanted rows and columns of a patch; a source of given files ignores it.
-        seed: of whatever is random.
-        options: extra values from `data make` and `data import`.
-    """
-
-    path: Path | None
-    store: Path
-    patches: Mapping[str, int] = field(default_factory=dict)
-    size: int = 224
-    seed: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Source:
-    """A kind of data set: a public module of `datasets` holds one as SOURCE.
-
-    Attributes:
-        name: what the user types for `--data` where no path is needed.
-        summary: one line for `list`.
-        recognises: whether a path is of this kind.
-        version: hash of everything that decides what `make` would write, cheap to compute.
-        make: writes the store and its split; calls progress(done, total).
-    """
-
-    name: str
-    summary: str
-    recognises: Callable[[Path], bool]
-    version: Callable[[Request], str]
-    make: Callable[[Request, Callable[[int, int], None]], None]
 
 
 def digest(*parts: Any) -> str:

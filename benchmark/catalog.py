@@ -15,7 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmark import ROOT
-from benchmark.api import Row, Source, UserError, digest
+from benchmark.api import Row, UserError, digest
+from benchmark.sources import Source
 
 FAMILIES = ("floor", "threshold", "probabilistic", "forest", "boosting", "cnn", "foundation")
 

@@ -61,7 +61,7 @@ def run(bench: Bench) -> Record:
 def answer(bench: Bench, fitted: Fitted) -> Record:
     """Predict the test patches, count, and keep probabilities and the fitted method."""
     cell, meter, method, folder = bench.cell, fitted.meter, fitted.method, bench.cell.folder(bench.out)
-    test = open_part(bench.plan.store, bench.split, cell.bands, "test")
+    test = open_part(bench.plan.store, bench.split, cell.bands, "test", bench.row.reads)
     images, mask = test.images, test.masks()
     _time_single_patches(bench, fitted, images)
     probability = np.empty(mask.shape, np.float16)
@@ -70,7 +70,7 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
             probability[where] = values
     scores.check(probability, mask)
     evidence.save_array(folder / "probabilities.npy", probability)
-    artifacts.save(method, folder / "model")
+    artifacts.save(method, folder / "model", images.bands, images.shape[2:])
     _keep_truth(bench)
     cloud = probability > 0.5
     return Record(
@@ -104,7 +104,7 @@ def _time_single_patches(bench: Bench, fitted: Fitted, images: Any) -> None:
 def _keep_truth(bench: Bench) -> None:
     """Keep truth and composites of the test part, with every band, for the views."""
     names = [band.name for band in patchset.arrays(bench.plan.store).bands]
-    test = open_part(bench.plan.store, bench.split, names, "test")
+    test = open_part(bench.plan.store, bench.split, names, "test", ())
     evidence.keep(test, bench.split.parts["test"], bench.cell.truth(bench.out))
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmark import catalog, patchset, splits
-from benchmark.api import HLS_ROLES, Band, Part, Request, Source, UserError
+from benchmark.api import HLS_ROLES, Band, Part, UserError
 from benchmark.profiles import Profile
+from benchmark.sources import Request, Source
 
 BAND_SETS = {"hls": "bands whose role Prithvi knows: " + ", ".join(HLS_ROLES), "all": "every band of the data set"}
 
@@ -28,7 +29,7 @@ def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int
     """
     path = Path(spec)
     if spec in catalog.sources():
-        return spec, _made(catalog.sources()[spec], spec, None, profile, out, progress)
+        return spec, _made(catalog.sources()[spec], spec, (), profile, out, progress)
     if not path.exists():
         known = ", ".join(catalog.sources())
         raise UserError(f"there is no data set or folder '{spec}'; data sets that need no files: {known}")
@@ -38,15 +39,20 @@ def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int
         return name, path
     for source in catalog.sources().values():
         if source.recognises(path):
-            return name, _made(source, name, path, profile, out, progress)
+            return name, _made(source, name, (path,), profile, out, progress)
     raise UserError(f"'{spec}' is neither a Zarr patch set nor a folder that a data source recognises")
 
 
 def _made(
-    source: Source, name: str, path: Path | None, profile: Profile, out: Path, progress: Callable[[int, int], None]
+    source: Source,
+    name: str,
+    paths: tuple[Path, ...],
+    profile: Profile,
+    out: Path,
+    progress: Callable[[int, int], None],
 ) -> Path:
     """Return the store that a source makes, named by the content of the request."""
-    request = Request(path, out, profile.patches, profile.size)
+    request = Request(paths, out, profile.patches, profile.size)
     store = out / "data" / f"{name}-{source.version(request)[:12]}.zarr"
     if not (store.exists() and splits.split_path(store).exists()):
         source.make(replace(request, store=store), progress)
@@ -74,8 +80,12 @@ def choose_bands(bands: Sequence[Band], spec: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(known[name] for name in wanted))
 
 
-def open_part(store: Path, split: splits.Split, bands: Sequence[str], part: str) -> Part:
-    """Return one part of a split as memory-mapped patches, with the bands in the order given."""
+def open_part(store: Path, split: splits.Split, bands: Sequence[str], part: str, reads: Sequence[str]) -> Part:
+    """Return one part of a split as memory-mapped patches, with the bands in the order given and the maps in `reads`.
+
+    Maps that the patch set lacks are left out.
+    """
     arrays = patchset.arrays(store)
     names = [band.name for band in arrays.bands]
-    return patchset.part(arrays, arrays.positions(split.parts[part]), tuple(names.index(band) for band in bands))
+    channels = tuple(names.index(band) for band in bands)
+    return patchset.part(arrays, arrays.positions(split.parts[part]), channels, reads)

@@ -59,7 +59,8 @@ def fit(bench: Bench, changes: dict[str, Any], prune: Report = lambda step, **va
 
     cache = FeatureCache(bench.out / "features", meter.clock)
     context = _context(bench, report, cache)
-    train, val = (open_part(bench.plan.store, bench.split, cell.bands, part) for part in ("train", "val"))
+    reads = bench.row.reads
+    train, val = (open_part(bench.plan.store, bench.split, cell.bands, part, reads) for part in ("train", "val"))
     seed_everything(cell.seed)
     method = bench.row.method(**{**changes, **bench.row.params})
     with meter.peaks("fit"), meter.lap("fit"):

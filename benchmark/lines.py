@@ -35,7 +35,7 @@ COLUMNS = (
     *(name for name in SCORES if name != "jaccard"),
     *PROBABILITY_SCORES,
     *COSTS,
-    *("trials", "study_id", "device", "note"),
+    *("trials", "study_id", "device", "circular", "note"),
 )
 _VRAM = ("vram_allocated", "vram_reserved", "vram_process")
 
@@ -89,6 +89,7 @@ def values(line: Line) -> dict[str, Any]:
     measured = {**_scores(done), **_probability_scores(line), **_costs(done), **_trials(line)} if done else {}
     told = {"row": cell.row, "family": cell.family, "status": status, "reason": reason, "tuned": cell.tuned}
     ends = {"seeds": len(line.cells), "study_id": cell.study_id, "device": cell.device, "note": cell.note}
+    ends |= {"circular": " ".join(cell.circular)}
     return dict.fromkeys(COLUMNS, math.nan) | measured | told | ends
 
 

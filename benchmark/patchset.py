@@ -7,6 +7,8 @@ A patch set is an `xarray.Dataset` in a Zarr store:
 - `mask` (patch, y, x) uint8: 0 clear, 1 cloud, 255 ignore; 255 wherever toa is NaN.
 - any other variable on (patch, y, x) or (patch) is a stratum: scores are also given apart for its values. The stratum
   `land` (uint8; 0 water, 1 land, 255 unknown) is a map known before the image was taken, so methods may see it.
+  Two attributes set variables apart: `metadata` names those that only describe a patch (orbit, frame, `footprint`: a
+  WKT polygon of longitudes and latitudes), `maps` the cloud masks of others (name -> bands that they derive from).
 - coordinates of a patch: `patch` (unique id), `scene`, `time`, `lat`, `lon`, `sun_zenith`, `sha256` of its content;
   coordinates of a band: `band` (name), `role`, `wavelength` (um), `quantity`.
 - attributes: `sensor`, `label_source`, `label_bands` (bands that the label derives from: empty if it is independent,

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmark.api import Budget, digest
 
+_TUPLES = ("bands", "circular")
 PROTOCOL = 1  # raise it when the harness changes what a number means
 
 
@@ -29,6 +30,7 @@ class Cell:
         weights: SHA-256 of the checkpoint, "" where there is none.
         code: hash of the method, its fixed parameters, and the syntax trees of its module and helpers.
         absent: why the row cannot run at all, "" where it can.
+        circular: bands that both the row and the label come from.
     """
 
     row: str
@@ -49,6 +51,7 @@ class Cell:
     weights: str = ""
     code: str = ""
     absent: str = ""
+    circular: tuple[str, ...] = ()
 
     @property
     def tuned(self) -> bool:
@@ -111,6 +114,7 @@ class Plan:
 def from_json(values: dict[str, Any]) -> Plan:
     """Return the plan that `Plan.to_json` gave."""
     cells = tuple(
-        Cell(**{**cell, "bands": tuple(cell["bands"]), "budget": Budget(**cell["budget"])}) for cell in values["cells"]
+        Cell(**{**cell, **{name: tuple(cell[name]) for name in _TUPLES}, "budget": Budget(**cell["budget"])})
+        for cell in values["cells"]
     )
     return Plan(**{**values, "cells": cells, "store": Path(values["store"]), "split": Path(values["split"])})

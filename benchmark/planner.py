@@ -28,6 +28,7 @@ class Asked:
     weights_dir: Path | None = None
     device: str | None = None
     storage: str = ""
+    whole: bool = False
 
 
 def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
@@ -36,10 +37,12 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
     Raises:
         UserError: an unknown row, profile, band, device or data set.
     """
-    profile, device = _profile(asked), _device(asked.device)
+    profile, device = _profile(asked), torch_device(asked.device)
     rows = catalog.choose(asked.rows, profile.rows)
     name, store = data.prepare(asked.data, profile, asked.out, progress)
     arrays = patchset.arrays(store)
+    named = catalog.choose([name for name in asked.rows if name != "all"], ())
+    rows = [row for row in rows if row in named or not _missing_maps(row, arrays)]
     bands = data.choose_bands(arrays.bands, asked.bands)
     split = splits.read(splits.split_path(store), store)
     if profile.cuts or asked.data in catalog.sources():
@@ -64,7 +67,13 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
         budget=profile.budget,
         latency=profile.latency,
     )
-    cells = [cell for row in rows for cell in _cells(row, common, profile, sums.get(row.name, ""), absent)]
+    absent |= {row.name: f"the data set has no map '{name}'" for row in rows for name in _missing_maps(row, arrays)}
+    circular = {row.name: _circular(row, bands, arrays) for row in rows}
+    cells = [
+        replace(cell, circular=circular[row.name])
+        for row in rows
+        for cell in _cells(row, common, profile, sums.get(row.name, ""), absent)
+    ]
     cells.sort(key=lambda cell: cell.tuned)  # stable: every row with its defaults first, then every tuned one
     return Plan(f"{name}-{profile.name}", tuple(cells), store, split_file, weights=files, storage=asked.storage)
 
@@ -98,11 +107,14 @@ def _profile(asked: Asked) -> Profile:
         raise UserError(f"no profile is called '{name}'; profiles are {', '.join(PROFILES)}")
     chosen = PROFILES[name]
     return replace(
-        chosen, seeds=asked.seeds or chosen.seeds, trials=chosen.trials if asked.trials is None else asked.trials
+        chosen,
+        seeds=asked.seeds or chosen.seeds,
+        trials=chosen.trials if asked.trials is None else asked.trials,
+        cuts=chosen.cuts and not asked.whole,
     )
 
 
-def _device(asked: str | None) -> str:
+def torch_device(asked: str | None) -> str:
     """Return the torch device: the one asked for, else a GPU if there is one.
 
     Raises:
@@ -137,6 +149,21 @@ def _find_weights(rows: Iterable[Row], asked: Asked) -> tuple[dict[str, str], di
         files[row.name] = str(path)
         sums[row.name] = weights.checksum(path, asked.out / "weights.json")
     return files, absent, sums
+
+
+def _missing_maps(row: Row, arrays: patchset.Arrays) -> list[str]:
+    """Return the masks of others that a row is, and that these data do not hold."""
+    return [name for name in row.reads if name != "land" and name not in arrays.attrs.get("maps", ())]
+
+
+def _circular(row: Row, bands: Sequence[str], arrays: patchset.Arrays) -> tuple[str, ...]:
+    """Return the bands that the label derives from and that the row sees, itself or through a mask that it reads."""
+    if row.family == "floor":  # it looks at no band
+        return ()
+    maps = arrays.attrs.get("maps", {})
+    masks = [name for name in row.reads if name in maps]
+    seen = {band for name in masks for band in maps[name]} if masks else set(bands)
+    return tuple(band for band in arrays.attrs.get("label_bands") or () if band in seen)
 
 
 def _missing_package(row: Row) -> str:

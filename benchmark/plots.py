@@ -18,7 +18,7 @@ from benchmark._labels import name_points
 from benchmark.lines import Line, histogram_of
 from benchmark.record import OK, Record
 from benchmark.scores import precision_recall, probability_scores, reliability, scores
-from benchmark.tables import label, unranked
+from benchmark.tables import circles, label, marked, unranked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,11 +84,13 @@ def leaderboard(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | N
         _beside(axes, 1.01, -1, "default")
         _beside(axes, 1.09, -1, "tuned")
         _without_score(axes, len(names), rest)
-        axes.set_yticks(range(len(names) + len(rest)), [*names, *(name for name, _, _ in rest)])
+        circular = dict(zip(ranked["row"], ranked["circular"], strict=True))
+        shown = [marked(name, circular[name]) for name in names]
+        axes.set_yticks(range(len(names) + len(rest)), [*shown, *(name for name, _, _ in rest)])
         for tick in axes.get_yticklabels()[len(names) :]:
             tick.set_color(_GREY)
         axes.set_ylim(len(names) + len(rest) - 0.4, -0.6)
-        axes.set_xlabel("macro Jaccard index, 95 % interval over scenes")
+        axes.set_xlabel("\n".join(["macro Jaccard index, 95 % interval over scenes", *circles(ranked)]))
         _legend(figure, ranked["family"])
     return path
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmark.api import Budget
 
-CLASSICAL = ("majority", "threshold*", "naive-bayes", "random-forest*", "lightgbm", "unet")
+CLASSICAL = ("majority", "slstr-*", "threshold*", "naive-bayes", "random-forest*", "lightgbm", "unet")
 
 
 @dataclass(frozen=True)

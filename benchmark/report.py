@@ -16,7 +16,7 @@ from benchmark.lines import Line, lines
 from benchmark.plan import Plan
 from benchmark.plots import PLOTS
 from benchmark.record import Record
-from benchmark.tables import leaderboard, pivot, unranked, write_leaderboard
+from benchmark.tables import circles, leaderboard, pivot, unranked, write_leaderboard
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -59,6 +59,7 @@ def _render(plan: Plan, found: Sequence[Line], frame: DataFrame, pictures: Mappi
         plan=plan,
         entries=pivot(frame),
         unranked=unranked(frame),
+        circles=circles(frame),
         notes=list(zip(notes["row"], notes["note"], strict=True)),
         pictures=[(name, CAPTIONS[name], _embed(path)) for name, path in pictures.items() if path is not None],
         skipped=[name for name, path in pictures.items() if path is None],

@@ -29,7 +29,11 @@ def counts(store: Path, patches: Sequence[str], cloud: np.ndarray, mask: np.ndar
     arrays = patchset.arrays(store)
     index = arrays.positions(patches)
     found: Counts = {}
+    # What names a patch, and other people's masks, are no strata.
+    apart = {*arrays.attrs.get("metadata", ()), *arrays.attrs.get("maps", ())}
     for name, values in arrays.strata.items():
+        if name in apart:
+            continue
         classes = _classes(name, np.asarray(values[index]), arrays.legends.get(name, {}))
         if classes is not None:
             found[name] = {label: _inside(cloud, mask, where) for label, where in classes.items() if where.any()}

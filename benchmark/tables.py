@@ -22,6 +22,8 @@ _SUMMARY = ("row", "default", "tuned", "AUC", "train s", "tune s", "Mpixel/s", "
 _TOLD = (
     "Macro Jaccard index, mean over seeds [95 % interval over scenes]; the rest is of the tuned line where it exists."
 )
+CIRCULAR = "†"
+_CIRCULAR = f"{CIRCULAR} circular: it sees bands that the label derives from, so its score is agreement, not skill"
 
 
 def leaderboard(plan: Plan, out: Path) -> DataFrame:
@@ -70,7 +72,7 @@ def _entry(name: str, kinds: DataFrame) -> dict[str, str]:
         for kind in ("default", "tuned")
     }
     return {
-        **{"row": name, "family": best["family"]},
+        **{"row": marked(name, best["circular"]), "family": best["family"]},
         **ranking,
         **{title: _decimals(best[column]) for title, column in (("F1", "f1"), ("AUC", "auc"), ("Brier", "brier"))},
         **{
@@ -114,6 +116,11 @@ def unranked(frame: DataFrame) -> list[tuple[str, str, str]]:
     ]
 
 
+def marked(row: str, circular: str) -> str:
+    """Return the name of a row, marked where the label derives from bands that it sees."""
+    return f"{row} {CIRCULAR}" if circular else row
+
+
 def label(row: str, tuned: bool) -> str:
     """Return the name of a line."""
     return f"{row} (tuned)" if tuned else row
@@ -134,11 +141,18 @@ def _markdown(frame: DataFrame) -> str:
     table = [titles, ["---"] * len(titles), *(list(entry.values()) for entry in entries)] if entries else []
     notes = frame[frame["note"] != ""].drop_duplicates("row")
     remarks = [f"**{row}**: {note}" for row, note in zip(notes["row"], notes["note"], strict=True)]
+    remarks += circles(frame)
     ends = [f"**{name}**: {status}: {reason}" for name, status, reason in unranked(frame)]
     text = [_TOLD, "", *("| " + " | ".join(_escape(field) for field in row) + " |" for row in table)]
     for title, items in (("Without a score", ends), ("Notes", remarks)):
         text += ["", f"{title}:", "", *(f"- {_escape(item)}" for item in items)] if items else []
     return "\n".join(text) + "\n"
+
+
+def circles(frame: DataFrame) -> list[str]:
+    """Return what the mark of circular rows means, with the bands, if any row has it."""
+    bands = list(dict.fromkeys(band for names in frame["circular"] for band in names.split()))
+    return [f"{_CIRCULAR} ({', '.join(bands)})"] if bands else []
 
 
 def _escape(text: str) -> str:
@@ -152,7 +166,7 @@ def summary(frame: DataFrame) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    ends = Text("\n".join(f"{name}: {status}: {reason}" for name, status, reason in unranked(frame)))
+    ends = Text("\n".join([*(": ".join(end) for end in unranked(frame)), *circles(frame)]))
     title = "Macro Jaccard index [95 % interval over scenes]"
     table = Table(title=title, caption=ends, caption_justify="left", box=box.SIMPLE_HEAD)
     for column in _SUMMARY:

@@ -218,6 +218,7 @@ def _tags(cell: Cell, kept: Record) -> dict[str, str]:
     told = {
         **{"key": cell.key, "status": kept.status, "reason": kept.reason, "family": cell.family, "note": cell.note},
         **{"study_id": cell.study_id, "data": cell.fingerprint, "split": cell.split, "device": cell.device},
+        "circular": " ".join(cell.circular),
         **{name: str(kept.environment.get(name, "")) for name in ("commit", "dirty")},
         "hardware": json.dumps(hardware),
     }

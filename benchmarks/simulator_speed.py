@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmark.api import Request
+from benchmark.sources import Request
 from datasets import simulated
 from datasets.simulator import scene
 
@@ -26,7 +26,7 @@ def one_process(scenes, size):
 def whole_set(patches, size):
     with tempfile.TemporaryDirectory() as folder:
         counts = {"train": patches - 2 * (patches // 5), "val": patches // 5, "test": patches // 5}
-        request = Request(None, Path(folder) / "simulated.zarr", counts, size)
+        request = Request((), Path(folder) / "simulated.zarr", counts, size)
         start = time.perf_counter()
         simulated.SOURCE.make(request, lambda done, total: None)
         return time.perf_counter() - start

@@ -18,15 +18,16 @@ and, for the record, `sensor`, `label_source`, `label_bands` ("none" if the labe
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.api import REFLECTANCE, Request, Source, UserError, digest
+from benchmark.api import REFLECTANCE, UserError, digest
 from benchmark.patchset import PatchWriter
+from benchmark.sources import Progress, Request, Source
 from benchmark.splits import PARTS, Split, by_group, from_parts, split_path, write
 from datasets._patch_names import Name, compile_pattern, make_bands, read_name
 
@@ -75,11 +76,12 @@ def recognises(path: Path) -> bool:
 
 
 def _root(request: Request) -> Path:
-    if request.path is None:
-        raise UserError("a patch-folder needs the path of a folder: data import PATH")
-    if not recognises(request.path):
-        raise UserError(f"{request.path} holds no *_reflectance.tif, directly or in data/")
-    return request.path
+    if len(request.paths) != 1:
+        raise UserError("a patch-folder needs the path of one folder: data import PATH")
+    (path,) = request.paths
+    if not recognises(path):
+        raise UserError(f"{path} holds no *_reflectance.tif, directly or in data/")
+    return path
 
 
 def _options(request: Request) -> Mapping[str, Any]:
@@ -180,7 +182,7 @@ def _check_size(name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
         raise UserError(f"{name} has {values.shape} pixels, and the patch has {shape}")
 
 
-def make(request: Request, progress: Callable[[int, int], None]) -> None:
+def make(request: Request, progress: Progress) -> None:
     """Write the patches of a folder as a patch set, and its split.
 
     Raises:

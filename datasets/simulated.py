@@ -8,14 +8,15 @@ from __future__ import annotations
 import ast
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmark.api import Band, Request, Source, UserError, digest
+from benchmark.api import Band, UserError, digest
 from benchmark.patchset import PatchWriter
+from benchmark.sources import Progress, Request, Source
 from benchmark.splits import PARTS, from_parts, split_path, write
 from datasets.simulator import scene, tables
 
@@ -79,12 +80,14 @@ def _check(request: Request) -> None:
 
 def version(request: Request) -> str:
     """Return a hash of the request and of the simulator's syntax trees."""
-    files = [_HERE, *sorted((_HERE.parent / "simulator").glob("*.py"))]
+    # Products are written by modules that patches do not pass through.
+    others = ("product", "sen3_")
+    files = [_HERE, *(f for f in sorted((_HERE.parent / "simulator").glob("*.py")) if not f.name.startswith(others))]
     trees = [ast.dump(ast.parse(path.read_text())) for path in files]
     return digest(request.seed, sorted(request.patches.items()), request.size, trees)
 
 
-def make(request: Request, progress: Callable[[int, int], None]) -> None:
+def make(request: Request, progress: Progress) -> None:
     """Write the patch set and its split, the same bytes whatever the number of processes.
 
     Raises:

@@ -56,7 +56,7 @@ def toa_and_mask(n=6, size=32, roles=HLS5, seed=0, invalid=True):
     return toa, mask
 
 
-def make_images(toa, roles=HLS5, land=None):
+def make_images(toa, roles=HLS5, land=None, maps=None):
     n = len(toa)
     return Images(
         toa=toa,
@@ -67,11 +67,15 @@ def make_images(toa, roles=HLS5, land=None):
         lat=np.linspace(30.0, 50.0, n),
         lon=np.linspace(-10.0, 10.0, n),
         sun_zenith=np.full(n, 40.0),
-        land=land,
+        maps=(maps or {}) | ({} if land is None else {"land": land}),
         source=f"factory-{toa.shape}-{float(np.nansum(toa)):.6f}",
     )
 
 
-def make_part(n=6, size=32, roles=HLS5, seed=0):
+def make_part(n=6, size=32, roles=HLS5, seed=0, maps=()):
+    """Return a part; each of `maps` is the truth with its first columns turned over."""
     toa, mask = toa_and_mask(n, size, roles, seed)
-    return Part(make_images(toa, roles), mask, tuple(f"scene{i // 2}" for i in range(n)))
+    wrong = np.where(mask == IGNORE, IGNORE, mask ^ (np.arange(size) < size // 4)).astype(np.uint8)
+    return Part(
+        make_images(toa, roles, maps=dict.fromkeys(maps, wrong)), mask, tuple(f"scene{i // 2}" for i in range(n))
+    )

@@ -14,7 +14,8 @@ from rasterio import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from benchmark import patchset, splits
-from benchmark.api import CLOUD, IGNORE, Request, UserError
+from benchmark.api import CLOUD, IGNORE, UserError
+from benchmark.sources import Request
 from datasets.patch_folder import SOURCE
 
 SIZE = 8
@@ -59,7 +60,7 @@ def make(folder: Path, **options: object) -> patchset.Arrays:
     store = folder.parent / "out.zarr"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        SOURCE.make(Request(folder, store, options=options), lambda done, total: None)
+        SOURCE.make(Request((folder,), store, options=options), lambda done, total: None)
     patchset.validate(patchset.open_store(store))
     return patchset.arrays(store)
 
@@ -87,7 +88,7 @@ def test_a_folder_of_the_study_is_imported(folder: Path) -> None:
     split = split_of(folder)
     assert sorted(patch for ids in split.parts.values() for patch in ids) == sorted(STUDY)
     calls: list[tuple[int, int]] = []
-    SOURCE.make(Request(folder, folder.parent / "out.zarr"), lambda *call: calls.append(call))
+    SOURCE.make(Request((folder,), folder.parent / "out.zarr"), lambda *call: calls.append(call))
     assert calls == [(done, 8) for done in range(9)]
 
 
@@ -269,10 +270,10 @@ def test_a_scene_pattern_and_its_faults(folder: Path) -> None:
 
 def test_the_version_follows_files_and_options(folder: Path) -> None:
     def version(**options: object) -> str:
-        return SOURCE.version(Request(folder, folder.parent / "out.zarr", options=options))
+        return SOURCE.version(Request((folder,), folder.parent / "out.zarr", options=options))
 
     before = version()
-    assert version() == before == SOURCE.version(Request(folder, folder / "elsewhere.zarr"))
+    assert version() == before == SOURCE.version(Request((folder,), folder / "elsewhere.zarr"))
     assert version(scale=0.01) != before
     split_files(folder, STUDY[:1], STUDY[2:3], STUDY[4:5])
     listed = version()
@@ -286,7 +287,7 @@ def test_the_landsat_patches_are_imported(tmp_path: Path) -> None:
     if not root or not Path(root).is_dir():
         pytest.skip("NEPHOSCOPE_L8BIOME is not the folder of the l8biome patches")
     store = tmp_path / "l8.zarr"
-    SOURCE.make(Request(Path(root), store), lambda done, total: None)
+    SOURCE.make(Request((Path(root),), store), lambda done, total: None)
     patchset.validate(patchset.open_store(store))
     arrays, split = patchset.arrays(store), splits.read(splits.split_path(store))
     assert arrays.toa.shape == (36, 8, 256, 256)

@@ -108,7 +108,7 @@ def test_bands_by_set_name_or_role(spec, names):
 
 def test_parts_share_no_scene(store):
     split = splits.read(splits.split_path(store), store)
-    opened = {part: data.open_part(store, split, ("green", "red"), part) for part in ("train", "val")}
+    opened = {part: data.open_part(store, split, ("green", "red"), part, ()) for part in ("train", "val")}
     assert not set(opened["train"].scenes) & set(opened["val"].scenes)
     assert opened["train"].images.read(slice(0, 1)).shape == (1, 2, 32, 32)
     assert np.isin(opened["val"].masks(), (0, 1, 255)).all()
@@ -117,9 +117,10 @@ def test_parts_share_no_scene(store):
 def test_a_part_holds_its_own_patches_and_no_others(store):
     """Test pixels must be out of a method's reach, whatever it does with what it is given."""
     split = splits.read(splits.split_path(store), store)
-    train = data.open_part(store, split, ("green", "red"), "train")
+    train = data.open_part(store, split, ("green", "red"), "train", ("land", "slstr_basic"))
+    assert set(train.images.maps) == {"land"}
     count = len(split.parts["train"])
-    assert len(train.images.toa) == len(train.truth) == len(train.images.land) == len(train.scenes) == count
+    assert len(train.images.toa) == len(train.truth) == len(train.images.maps["land"]) == len(train.scenes) == count
     for field in ("time", "lat", "lon", "sun_zenith"):
         assert len(getattr(train.images, field)) == count
 
@@ -137,4 +138,6 @@ def test_given_data_are_cut_by_the_quick_profile_and_not_by_the_study(store, tmp
         plan = planner.make(asked(store, tmp_path, profile=profile), nothing)
         sizes[profile] = {part: len(ids) for part, ids in splits.read(plan.split, plan.store).parts.items()}
     assert sizes["study"] == {part: len(ids) for part, ids in whole.items()}
+    plan = planner.make(asked(store, tmp_path, whole=True), nothing)
+    assert {part: len(ids) for part, ids in splits.read(plan.split, plan.store).parts.items()} == sizes["study"]
     assert sizes["smoke"]["train"] == PROFILES["smoke"].patches["train"] < sizes["study"]["train"]

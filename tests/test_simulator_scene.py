@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from benchmark import patchset, splits
-from benchmark.api import Request, UserError
+from benchmark.api import UserError
+from benchmark.sources import Request
 from datasets import simulated
 from datasets.simulator import clouds, geometry, optics, regimes, render, scene, surface, tables, twostream
 from datasets.simulator.geometry import BORDER, PIXEL, Grid
@@ -188,7 +189,7 @@ def test_a_swath_edge_leaves_the_rest_of_its_scene():
 
 @pytest.fixture
 def request_(tmp_path):
-    return Request(None, tmp_path / "simulated.zarr", {"train": 3, "val": 2, "test": 5}, 32)
+    return Request((), tmp_path / "simulated.zarr", {"train": 3, "val": 2, "test": 5}, 32)
 
 
 def test_make_writes_a_valid_patch_set_and_its_split(request_):

@@ -50,7 +50,7 @@ AGREED = (
     "row family status reason tuned seeds jaccard jaccard_low jaccard_high "
     "jaccard_cloud f1 f2 precision recall accuracy balanced_accuracy kuiper mcc dice_loss auc brier ece "
     "fit_s encode_s tune_s mpixel_per_s latency_ms parameters trainable rss_mb rss_over_start_mb "
-    "vram_allocated_mb vram_reserved_mb vram_process_mb energy_j trials study_id device note"
+    "vram_allocated_mb vram_reserved_mb vram_process_mb energy_j trials study_id device circular note"
 )
 
 
