@@ -20,7 +20,8 @@ QUANTITIES = (REFLECTANCE, BRIGHTNESS_TEMPERATURE)
 FRACTION_MEDIAN, PERCENT_MEDIAN = 2.0, 200.0
 # Noise gives small negative values, division by cos(87 degrees) values near 20; fill values lie beyond.
 REFLECTANCE_RANGE = (-1.0, 20.0)
-KELVIN_RANGE = (150.0, 400.0)
+# The fire channel F1 of SLSTR goes on where the others saturate.
+KELVIN_RANGE = (150.0, 550.0)
 ZERO_CELSIUS = 273.15
 
 

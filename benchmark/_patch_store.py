@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +32,17 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Table:
-    """What a split needs to know of a patch set, one value a patch, in the order of the store."""
+    """What a split needs to know of a patch set, one value a patch, in the order of the store.
+
+    `orbits` and `footprints` (WKT) are empty where the patch set does not know them.
+    """
 
     ids: tuple[str, ...]
     scenes: tuple[str, ...]
     sha256: tuple[str, ...]
     time: np.ndarray
+    orbits: tuple[str, ...] = ()
+    footprints: tuple[str, ...] = ()
 
 
 def attributes(store: Path) -> dict[str, Any]:
@@ -74,13 +80,22 @@ def open_store(store: Path) -> xr.Dataset:
     import xarray as xr
 
     try:
-        return xr.open_zarr(store, chunks=None, consolidated=True)
+        return _patiently(lambda: xr.open_zarr(store, chunks=None, consolidated=True))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"patch set {store} cannot be opened: {error}") from None
 
 
+def _patiently(read: Callable[[], Any]) -> Any:
+    """Return what `read` gives; a second time after a moment, for a store that is replaced is away between renames."""
+    try:
+        return read()
+    except (OSError, ValueError, KeyError):
+        time.sleep(0.1)
+        return read()
+
+
 def table(store: Path) -> Table:
-    """Return ids, scenes, content hashes and times of a store.
+    """Return ids, scenes, content hashes, times, orbits and footprints of a store.
 
     Raises:
         UserError: the path is not a patch set, or a part of it cannot be read.
@@ -89,11 +104,14 @@ def table(store: Path) -> Table:
     import zarr
 
     try:
-        group = zarr.open_group(store, mode="r")
-        ids, scenes, sha256, time = (np.asarray(group[name]) for name in ("patch", "scene", "sha256", "time"))
+        group = _patiently(lambda: zarr.open_group(store, mode="r"))
+        names = [name for name in ("patch", "scene", "sha256", "orbit", "footprint") if name in group]
+        texts = {name: tuple(np.asarray(group[name]).tolist()) for name in names}
+        time = np.asarray(group["time"]).astype("datetime64[s]")
+        ids, scenes, sha256 = texts["patch"], texts["scene"], texts["sha256"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"patch set {store} cannot be opened: {error}") from None
-    return Table(tuple(ids.tolist()), tuple(scenes.tolist()), tuple(sha256.tolist()), time.astype("datetime64[s]"))
+    return Table(ids, scenes, sha256, time, texts.get("orbit", ()), texts.get("footprint", ()))
 
 
 def bands_of(ds: xr.Dataset) -> tuple[Band, ...]:

@@ -25,7 +25,8 @@ class Split:
     """A split of a patch set.
 
     Attributes:
-        unit: what no two parts share, "scene" or "date" (a date is a set of whole scenes).
+        unit: what no two parts share: "scene", "date" (a set of whole scenes), or "block" (of a single product: parts
+            share its orbit, and their patches may touch).
         data: fingerprint of the patch set.
         parts: patch ids of train, val and test, in the order of the store.
         patches: content hash of every patch of a part.
@@ -53,7 +54,8 @@ def from_parts(store: Path, parts: Mapping[str, Sequence[str]], unit: str = "sce
     """Return the split with these patch ids in train, val and test.
 
     Raises:
-        UserError: an id that is not in the store or in two parts, an empty part, a scene or a content in two parts.
+        UserError: an id that is not in the store or in two parts, an empty part; a scene, a content, an orbit or a
+            place at nearly the same time in two parts.
     """
     rows = table(store)
     position = {patch: row for row, patch in enumerate(rows.ids)}
@@ -63,7 +65,12 @@ def from_parts(store: Path, parts: Mapping[str, Sequence[str]], unit: str = "sce
     patches = {rows.ids[row]: rows.sha256[row] for row in chosen}
     scenes = {rows.ids[row]: rows.scenes[row] for row in chosen}
     split = Split(unit, attributes(store)["fingerprint"], ordered, patches, scenes)
-    _check_disjoint(split)
+    _check_disjoint(split, "scene", split.scenes)
+    _check_disjoint(split, "content of patch", split.patches)
+    if unit != "block" and rows.orbits:
+        _check_disjoint(split, "orbit", dict(zip(rows.ids, rows.orbits, strict=True)))
+    if rows.footprints:
+        _check_footprints(rows, split)
     return split
 
 
@@ -83,16 +90,27 @@ def _check_parts(store: Path, parts: Mapping[str, Sequence[str]], known: Mapping
             owner[patch] = part
 
 
-def _check_disjoint(split: Split) -> None:
-    """Refuse what would leak from one part into another: scenes, and copies of a patch under another id."""
-    for what, values in (("scene", split.scenes), ("content of patch", split.patches)):
-        owner: dict[str, tuple[str, str]] = {}
-        for part in PARTS:
-            for patch in split.parts[part]:
-                other, first = owner.setdefault(values[patch], (part, patch))
-                if other != part:
-                    name = values[patch] if what == "scene" else first
-                    raise UserError(f"{what} '{name}' is in {other} and, as patch '{patch}', in {part}")
+def _check_disjoint(split: Split, what: str, values: Mapping[str, str]) -> None:
+    """Refuse what would leak from one part into another: scenes, orbits, and copies of a patch under another id."""
+    owner: dict[str, tuple[str, str]] = {}
+    for part in PARTS:
+        for patch in split.parts[part]:
+            other, first = owner.setdefault(values[patch], (part, patch))
+            if other != part:
+                name = first if what == "content of patch" else values[patch]
+                raise UserError(f"{what} '{name}' is in {other} and, as patch '{patch}', in {part}")
+
+
+def _check_footprints(rows: Table, split: Split) -> None:
+    from benchmark._footprints import overlaps
+
+    part_of = {patch: part for part in PARTS for patch in split.parts[part]}
+    used = [row for row, patch in enumerate(rows.ids) if patch in part_of]
+    parts = [part_of[rows.ids[row]] for row in used]
+    found = next(overlaps([rows.footprints[row] for row in used], rows.time[used], parts), None)
+    if found:
+        names = [f"'{rows.ids[used[place]]}' of {parts[place]}" for place in found]
+        raise UserError(f"patches {' and '.join(names)} overlap on the ground less than 12 hours apart")
 
 
 def by_group(
@@ -100,7 +118,8 @@ def by_group(
 ) -> Split:
     """Return a split by whole scenes, or by whole days (UTC), with about these fractions of the patches.
 
-    Groups come in a seeded order, largest first; each goes to the part that lacks most patches.
+    Groups come in a seeded order, largest first; each goes to the part that lacks most patches. With unit "block" the
+    scenes are blocks of a product. Groups that see one place within hours are one group.
 
     Raises:
         UserError: fewer groups than parts; a split by date where a patch has no time.
@@ -111,6 +130,10 @@ def by_group(
 def group_parts(rows: Table, unit: str, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> dict[str, list[str]]:
     """Return the patch ids of each part; the work of `by_group`."""
     groups = _groups(rows, unit)
+    if rows.footprints:
+        from benchmark._footprints import joined
+
+        groups = joined(rows.footprints, rows.time, groups)
     size = Counter(groups)
     if len(size) < len(PARTS):
         raise UserError(f"the patch set has {len(size)} {unit}(s); a split by {unit} needs {len(PARTS)}")
@@ -126,10 +149,10 @@ def group_parts(rows: Table, unit: str, fractions: Sequence[float] = FRACTIONS, 
 
 def _groups(rows: Table, unit: str) -> list[str]:
     """Return the group of each patch; a scene that lasts over midnight belongs to the day it began."""
-    if unit == "scene":
+    if unit in ("scene", "block"):
         return list(rows.scenes)
     if unit != "date":
-        raise UserError(f"a split is by scene or by date, not by '{unit}'")
+        raise UserError(f"a split is by scene, date or block, not by '{unit}'")
     unknown = np.isnat(rows.time)
     if unknown.any():
         raise UserError(f"patch '{rows.ids[int(unknown.argmax())]}' has no time, which a split by date needs")
