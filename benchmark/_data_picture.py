@@ -7,32 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.api import BRIGHTNESS_TEMPERATURE, CLEAR, CLOUD, IGNORE, UserError
+from benchmark._composite import composite, kelvin_range
+from benchmark.api import CLEAR, CLOUD, IGNORE, UserError
 from benchmark.patchset import Arrays
 from benchmark.splits import PARTS, Split
 
-# EUMETSAT's natural colour first: water cloud is white, ice cloud and snow are cyan, vegetation is green.
-COMPOSITES = (("SWIR_1", "NIR_NARROW", "RED"), ("RED", "GREEN", "BLUE"))
 PATCHES, COLUMNS = 24, 6
-WHITE, GAMMA = 0.9, 1.8
-COLD, WARM = 200.0, 310.0
-
-
-def composite(arrays: Arrays, row: int) -> np.ndarray:
-    """Return a patch as (y, x, 3) in [0, 1]: natural or true colour, else its first band in grey; invalid is magenta.
-
-    A brightness temperature is shown cold in white, as in any infrared picture of clouds.
-    """
-    roles = [band.role for band in arrays.bands]
-    chosen = next((names for names in COMPOSITES if set(names) <= set(roles)), (roles[0],) * 3)
-    channels = [roles.index(role) for role in chosen]
-    values = np.stack([arrays.toa[row, channel] for channel in channels], axis=-1)
-    if arrays.bands[channels[0]].quantity == BRIGHTNESS_TEMPERATURE:
-        picture = np.clip((WARM - values) / (WARM - COLD), 0, 1)
-    else:
-        picture = (np.clip(values, 0, WHITE) / WHITE) ** (1 / GAMMA)
-    picture[np.isnan(values).any(axis=-1)] = (1, 0, 1)
-    return picture
 
 
 def _chosen(arrays: Arrays, split: Split | None) -> list[tuple[str, int]]:
@@ -57,8 +37,9 @@ def draw(arrays: Arrays, split: Split | None, path: Path) -> None:
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel in panels:
         panel.set_axis_off()
+    kelvin = kelvin_range([arrays.toa[row] for _, row in chosen], arrays.bands)
     for panel, (part, row) in zip(panels, chosen, strict=False):
-        _panel(panel, arrays, part, row)
+        _panel(panel, arrays, part, row, kelvin)
     figure.suptitle("yellow: outline of the cloud mask; red: ignored pixels; magenta: invalid pixels", fontsize=8)
     try:
         figure.savefig(path, dpi=130)
@@ -66,9 +47,11 @@ def draw(arrays: Arrays, split: Split | None, path: Path) -> None:
         raise UserError(f"picture {path} cannot be written: {error}") from None
 
 
-def _panel(panel: Any, arrays: Arrays, part: str, row: int) -> None:
-    mask = np.asarray(arrays.mask[row])
-    panel.imshow(composite(arrays, row), interpolation="nearest")
+def _panel(panel: Any, arrays: Arrays, part: str, row: int, kelvin: tuple[float, float]) -> None:
+    mask, toa = np.asarray(arrays.mask[row]), arrays.toa[row]
+    picture = composite(toa, arrays.bands, kelvin)
+    picture[np.isnan(toa).any(axis=0)] = (255, 0, 255)
+    panel.imshow(picture, interpolation="nearest")
     ignored = mask == IGNORE
     if ignored.any():
         panel.imshow(np.ma.masked_where(~ignored, np.ones(mask.shape)), cmap="autumn_r", alpha=0.3, vmin=0, vmax=1)

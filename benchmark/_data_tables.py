@@ -64,7 +64,8 @@ def _parts(arrays: Arrays, split: Split | None) -> Table:
 
 def _strata(arrays: Arrays) -> Table:
     table = _table("strata", ("stratum", "of", "values"), ())
-    for name, values in arrays.strata.items():
+    for name in sorted(arrays.strata.keys() - set(arrays.attrs.get("metadata", ()))):
+        values = arrays.strata[name]
         sample = np.asarray(values if values.ndim == 1 else values[_sample(arrays)])
         of = "patch" if values.ndim == 1 else "pixel"
         table.add_row(name, of, _values(sample, arrays.legends.get(name, {})))
@@ -76,5 +77,6 @@ def _values(values: np.ndarray, legend: dict[int, str]) -> str:
         return f"{np.nanmin(values):.4g} to {np.nanmax(values):.4g}" if np.isfinite(values).any() else "unknown"
     found, counts = np.unique(values, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:SHOWN]
-    shares = [f"{legend.get(found[place], found[place])} {counts[place] / values.size:.0%}" for place in order]
+    known = {255: "unknown"} | legend if legend else {}
+    shares = [f"{known.get(found[place], found[place])} {counts[place] / values.size:.0%}" for place in order]
     return ", ".join(shares) + (", ..." if len(found) > SHOWN else "")

@@ -1,7 +1,7 @@
 import numpy as np
 
 from benchmark import patchset, scores, strata
-from benchmark.evidence import composite, keep
+from benchmark.evidence import keep
 
 
 def test_counts_inside_strata_add_up_to_the_whole(store):
@@ -36,4 +36,4 @@ def test_truth_and_composites_are_kept_once(store, tmp_path):
     keep(part, ("a", "b"), tmp_path / "t")
     assert (tmp_path / "t/mask.npy").stat().st_mtime_ns == changed
     cloud = part.masks()[1] == 1
-    assert composite(part, 1)[cloud].mean() > composite(part, 1)[~cloud].mean()
+    assert picture[1][cloud].mean() > picture[1][~cloud].mean()
