@@ -1,0 +1,120 @@
+"""Reflectance and brightness temperature of SLSTR bands, calibrated by satpy."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from satpy import DataQuery, Scene
+from satpy.readers import slstr_l1b
+
+from benchmark.api import REFLECTANCE, UserError
+from datasets import _slstr_flags as flags
+from datasets._slstr_files import BANDS, ROWS, VIEWS, band_file, needed, open_file, stripe, variable
+
+# Beyond this zenith angle of the sun in degrees, 1/cos grows past 11 and refraction and the earth's curvature, which
+# the division leaves out, are no longer small.
+SUN_LIMIT = 85.0
+# Pixels that hold no measurement. `pixel_absent` is not among them: cosmetically filled pixels carry it beside a copy
+# of their neighbour. `saturation` is not: the brightest clouds are saturated.
+INVALID = ("ISP_absent", "not_decompressed", "no_signal", "no_parameters", "unfilled_pixel")
+# In thermal bands it marks what lies above the calibrated range (S7 above 305 K, as warm land by day does); without
+# these pixels nothing but cool and cloudy ground would be left.
+INVALID_REFLECTIVE = (*INVALID, "invalid_radiance")
+CONVENTION = "fraction: pi * L * factor / (E0 of viscal.nc * cos(sun zenith)), no further distance term"
+
+
+def factor(band: str, view: str) -> float:
+    """Return what satpy multiplies radiance or brightness temperature with; 1 for the fire bands."""
+    return float(slstr_l1b.CHANCALIB_FACTORS.get(f"{band}_{view}", 1.0))
+
+
+def load(product: Path, bands: Sequence[str], view: str) -> dict[str, xr.DataArray]:
+    """Return bands as measured, (y, x) float32 on their own grids, lazy, NaN where there is no measurement.
+
+    Reflectance is a fraction that is not yet divided by cos(sun zenith); brightness temperature is in K.
+
+    Raises:
+        UserError: a file is missing or cannot be read, or a band has no valid pixel.
+    """
+    letter = VIEWS[view]
+    for band in bands:
+        for file in needed(band, letter):
+            open_file(product, file)
+    raw = _calibrated(product, bands, view)
+    valid = {band: _measured(product, band, f"{stripe(band)}{letter}") for band in bands}
+    found = {}
+    for band in bands:
+        scale = 0.01 if BANDS[band].quantity == REFLECTANCE else 1.0
+        values = raw[band].chunk({"y": ROWS, "x": -1}).drop_vars(list(raw[band].coords)) * scale
+        found[band] = values.where(valid[band]).astype(np.float32)
+        if not _any_valid(found[band]):
+            raise UserError(f"band {band} of {product.name} has no valid pixel in {view} view")
+    return found
+
+
+def _calibrated(product: Path, bands: Sequence[str], view: str) -> dict[str, xr.DataArray]:
+    """Return satpy's reflectance in percent and brightness temperature in K."""
+    queries = {
+        band: DataQuery(name=band, view=view, stripe=stripe(band), calibration=BANDS[band].quantity) for band in bands
+    }
+    files = [str(product / band_file(band, VIEWS[view])) for band in bands]
+    with _quiet():
+        # The handlers read in square blocks of this constant; its default is a whole image, computed for every stripe.
+        slstr_l1b.CHUNK_SIZE = ROWS
+        scene = Scene(filenames=files, reader="slstr_l1b")
+        scene.load(list(queries.values()))
+    return {band: scene[query] for band, query in queries.items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what satpy says of files that are left out on purpose, and of block sizes."""
+    logger = logging.getLogger("satpy")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The specified chunks separate")
+            warnings.filterwarnings("ignore", message="Warning: No radiance adjustment supplied for channel F")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _measured(product: Path, band: str, grid: str) -> xr.DataArray:
+    """Return where a band holds a measurement whose detector is known: without it satpy gives radiance as percent."""
+    reflective = BANDS[band].quantity == REFLECTANCE
+    bad = flags.has(flags.exception(product, band, grid), *(INVALID_REFLECTIVE if reflective else INVALID))
+    if not reflective:
+        return ~bad
+    detector = variable(open_file(product, f"indices_{grid}.nc"), f"detector_{grid}", product)
+    return detector.notnull() & ~bad
+
+
+def _any_valid(values: xr.DataArray) -> bool:
+    """Whether a band has a valid pixel; looks from the middle outward, and usually at one block."""
+    blocks = range(values.data.numblocks[0])
+    middle = len(blocks) // 2
+    order = sorted(blocks, key=lambda block: abs(block - middle))
+    return any(bool(np.isfinite(values.data.blocks[block]).any().compute()) for block in order)
+
+
+def normalise(values: xr.DataArray, sun_zenith: xr.DataArray) -> xr.DataArray:
+    """Divide reflectance by the cosine of the sun's zenith angle; NaN where the sun is lower than SUN_LIMIT."""
+    cosine = np.cos(np.deg2rad(sun_zenith.where(sun_zenith <= SUN_LIMIT)))
+    return (values / cosine).astype(np.float32)
+
+
+def provenance(bands: Sequence[str], view: str) -> Mapping[str, object]:
+    """Return factors and conventions that were applied, plain JSON."""
+    return {
+        "calibration": {band: factor(band, view) for band in bands},
+        "reflectance_convention": CONVENTION,
+        "sun_zenith_limit": SUN_LIMIT,
+    }
