@@ -88,35 +88,58 @@ def resample(
     return fine
 
 
+def signal(
+    rng: np.random.Generator, fine: np.ndarray, band: int, instrument: Instrument, sun: float, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return pi L / E0 as one of S1..S6 measures it at 500 m, before it is digitised, (shape).
+
+    The noise is half constant, half shot noise, and meets the required ratio at the required albedo. The first row is
+    that of the first detector.
+    """
+    true = resample(fine, FINE, instrument.spread, (0, 0), shape) * np.float32(sun)
+    variance = (tables.NOISE_ALBEDO / tables.NOISE_RATIO) ** 2 * 0.5 * (1 + true / tables.NOISE_ALBEDO)
+    noise = np.sqrt(variance) * rng.standard_normal(shape, dtype=np.float32)
+    gain = instrument.gain[band][np.arange(shape[0]) % tables.DETECTORS, None]
+    return np.asarray((true + noise) * gain)
+
+
 def measure_reflectance(
     rng: np.random.Generator, fine: np.ndarray, band: int, instrument: Instrument, sun: float
 ) -> np.ndarray:
     """Return the measured reflectance of one of S1..S6 at 500 m, divided by cos(sun zenith), (y, x) float32.
 
-    Noise, steps and saturation act on pi L / E0. The noise is half constant, half shot noise, and meets the required
-    ratio at the required albedo.
+    Noise, steps and saturation act on pi L / E0.
     """
-    shape = instrument.copies.shape
-    signal = resample(fine, FINE, instrument.spread, (0, 0), shape) * np.float32(sun)
-    variance = (tables.NOISE_ALBEDO / tables.NOISE_RATIO) ** 2 * 0.5 * (1 + signal / tables.NOISE_ALBEDO)
-    noise = np.sqrt(variance) * rng.standard_normal(shape, dtype=np.float32)
-    gain = instrument.gain[band][np.arange(shape[0]) % tables.DETECTORS, None]
     step = np.pi * tables.RADIANCE_SCALE[band] / tables.SOLAR_IRRADIANCE[band]
-    counts = np.clip(np.rint((signal + noise) * gain / step), -32767, 32767)
-    return (counts * step / sun).astype(np.float32).ravel()[instrument.copies]
+    counts = np.rint(signal(rng, fine, band, instrument, sun, instrument.copies.shape) / step)
+    return (np.clip(counts, -32767, 32767) * step / sun).astype(np.float32).ravel()[instrument.copies]
+
+
+def temperature(
+    rng: np.random.Generator,
+    fine: np.ndarray,
+    band: int,
+    instrument: Instrument,
+    shape: tuple[int, int],
+    noise: tuple[float, float],
+) -> np.ndarray:
+    """Return the brightness temperature in one of S7..S9 as measured at 1 km, before it is digitised, (shape).
+
+    `noise` is the noise-equivalent temperature difference in K, and the temperature at which it is that.
+    """
+    wavelength = tables.WAVELENGTH[band]
+    radiance = resample(fine, COARSE, instrument.spread, instrument.offset, shape)
+    radiance = radiance + noise[0] * thermal.slope(wavelength, noise[1]) * rng.standard_normal(shape, dtype=np.float32)
+    floor = thermal.planck(wavelength, tables.COLDEST)
+    return thermal.brightness(wavelength, np.maximum(radiance, floor))
 
 
 def measure_temperature(rng: np.random.Generator, fine: np.ndarray, band: int, instrument: Instrument) -> np.ndarray:
     """Return the measured brightness temperature of one of S7..S9 at 1 km, repeated to 500 m, (y, x) float32."""
     shape, coarse = instrument.copies.shape, instrument.coarse_copies.shape
-    wavelength = tables.WAVELENGTH[band]
-    radiance = resample(fine, COARSE, instrument.spread, instrument.offset, coarse)
-    noise = tables.NEDT[band - tables.S7] * thermal.slope(wavelength, tables.NEDT_AT)
-    radiance = radiance + noise * rng.standard_normal(coarse, dtype=np.float32)
-    floor = thermal.planck(wavelength, tables.COLDEST)
-    temperature = thermal.brightness(wavelength, np.maximum(radiance, floor))
-    steps = np.rint(temperature / tables.TEMPERATURE_STEP) * tables.TEMPERATURE_STEP
-    copied = steps.astype(np.float32).ravel()[instrument.coarse_copies]
+    noise = (tables.NEDT[band - tables.S7], tables.NEDT_AT)
+    steps = np.rint(temperature(rng, fine, band, instrument, coarse, noise) / tables.TEMPERATURE_STEP)
+    copied = (steps * tables.TEMPERATURE_STEP).astype(np.float32).ravel()[instrument.coarse_copies]
     return copied.repeat(2, 0).repeat(2, 1)[: shape[0], : shape[1]]
 
 

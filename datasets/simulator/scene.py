@@ -69,15 +69,20 @@ def simulate(seed: int, part: int, number: int, size: int) -> Scene:
     return _cut(rng, regime.name, toa, mask, strata, (latitude, day, grid))
 
 
-def draw_place(rng: np.random.Generator, regime: Regime, size: int) -> tuple[float, float, Grid]:
-    """Draw latitude, day of the year and the place in the swath; the sun stands high enough."""
+def draw_sun(rng: np.random.Generator, regime: Regime) -> tuple[float, float, float, float]:
+    """Draw latitude and day of the year at which the sun stands high enough; return them and its zenith and azimuth."""
     while True:
         north = rng.random() < 0.6
         latitude = rng.uniform(*regime.latitude) * (1 if north else -1)
         day = (rng.uniform(*regime.season) + (0 if north else 182.5)) % 365
         zenith, azimuth = geometry.solar(latitude, day)
         if zenith < tables.LOWEST_SUN:
-            break
+            return latitude, day, zenith, azimuth
+
+
+def draw_place(rng: np.random.Generator, regime: Regime, size: int) -> tuple[float, float, Grid]:
+    """Draw latitude, day of the year and the place in the swath; the sun stands high enough."""
+    latitude, day, zenith, azimuth = draw_sun(rng, regime)
     shape = (FINE * size + 2 * BORDER, FINE * PATCHES * size + 2 * BORDER)
     centre = rng.uniform(*regime.across)
     width = PIXEL * shape[1]
