@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark import cli_data
+from benchmark import cli_data, cli_predict, cli_products  # noqa: F401  (its verbs join those of `data`)
 from benchmark.cli_errors import user_errors
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_data.app, name="data")
+app.command()(cli_predict.predict)
 
 Out = Annotated[Path, typer.Option(help="Folder of everything that is kept.", file_okay=False, resolve_path=True)]
 Tracking = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: SQLite in the output folder.")]
@@ -33,6 +34,9 @@ def run(
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per row.")] = None,
     trials: Annotated[int | None, typer.Option(min=0, help="Trials of tuning per row, the defaults included.")] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Use every patch of given data, whatever the profile.")
+    ] = False,
     bands: Annotated[str, typer.Option(help="'hls', 'all', or names or roles separated by commas.")] = "hls",
     out: Out = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Run finished cells again.")] = False,
@@ -45,7 +49,7 @@ def run(
     from benchmark import cli_run, planner
 
     folder = weights_dir.resolve() if weights_dir else None
-    asked = planner.Asked(rows, data, profile, seeds, trials, bands, out, folder, device, storage)
+    asked = planner.Asked(rows, data, profile, seeds, trials, bands, out, folder, device, storage, whole)
     raise typer.Exit(cli_run.run(asked, fresh, tracking_uri))
 
 

@@ -12,13 +12,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
 from benchmark import catalog, patchset, splits
-from benchmark.api import Request, Source, UserError
+from benchmark.api import UserError
 from benchmark.cli_errors import user_errors
+from benchmark.sources import Progress, Request, Source
 
-app = typer.Typer(help="Make, import, check and show patch sets.", no_args_is_help=True)
+app = typer.Typer(help="Fetch and simulate products; make, import, check and show patch sets.", no_args_is_help=True)
 STORES = Path("results/data")
 
 Out = Annotated[Path | None, typer.Option(help="Zarr store to write; default: results/data/NAME.zarr.")]
@@ -28,25 +30,40 @@ Where = Annotated[Path, typer.Argument(help="Zarr patch set, or a folder that a 
 @app.command()
 @user_errors
 def make(
-    name: Annotated[str, typer.Argument(help="Data source that needs no files; `list` shows them.")],
+    name: Annotated[str, typer.Argument(help="Data source; `list` shows them.")],
+    products: Annotated[list[Path] | None, typer.Argument(help="Products, or folders of them.")] = None,
     out: Out = None,
+    bands: Annotated[str | None, typer.Option(help="Bands to keep: S7,S8,S9,F2; default: those of the source.")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Truth of products: summary_cloud, cloud:TEST,TEST, bayes[:FLAG], probability_cloud:0.5, file:NAME."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="What no two parts share: orbit (default), date, or block of a product.")
+    ] = None,
+    min_valid: Annotated[float | None, typer.Option(min=0, max=1, help="Least share of valid pixels.")] = None,
+    grid: Annotated[str | None, typer.Option(help="native (default), or a map: EPSG:3035@500.")] = None,
+    view: Annotated[str | None, typer.Option(help="nadir (default) or oblique.")] = None,
     train: Annotated[int, typer.Option(min=1, help="Patches to train on.")] = 24,
     val: Annotated[int, typer.Option(min=1, help="Patches to choose by.")] = 8,
     test: Annotated[int, typer.Option(min=1, help="Patches to test on.")] = 16,
     size: Annotated[int, typer.Option(min=32, help="Rows and columns of a patch.")] = 224,
     seed: Annotated[int, typer.Option(min=0, help="Seed of whatever is random.")] = 0,
 ) -> None:
-    """Make a data set that needs no files."""
-    if name not in catalog.sources():
-        raise UserError(f"no data source is called '{name}'; there are {', '.join(catalog.sources())}")
+    """Make a data set from products, or one that needs no files."""
+    options = {"bands": bands, "label": label, "split": split, "min_valid": min_valid, "grid": grid, "view": view}
+    given = {option: value for option, value in options.items() if value is not None}
     store = out or STORES / f"{name}.zarr"
-    _make(catalog.sources()[name], Request(None, store, {"train": train, "val": val, "test": test}, size, seed))
+    patches = {"train": train, "val": val, "test": test}
+    _make(source_named(name), Request(tuple(products or ()), store, patches, size, seed, given))
 
 
 @app.command("import")
 @user_errors
 def import_(
-    path: Annotated[Path, typer.Argument(help="Folder of files that a data source recognises.")],
+    what: Annotated[list[str], typer.Argument(help="[SOURCE] PATH: files that a data source recognises.")],
     out: Out = None,
     split: Annotated[str | None, typer.Option(help="Split by 'scene' or 'date' in place of given split files.")] = None,
     bands: Annotated[str | None, typer.Option(help="Band names in file order: GREEN,RED,...")] = None,
@@ -58,19 +75,30 @@ def import_(
     label_source: Annotated[str | None, typer.Option(help="Who or what made the labels.")] = None,
     label_bands: Annotated[str | None, typer.Option(help="Bands that the labels derive from, or 'none'.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the data.")] = None,
+    mapping: Annotated[str | None, typer.Option(help="study: which bands its files hold.")] = None,
+    rebalance: Annotated[str | None, typer.Option(help="study: 'study' deletes patches as it did.")] = None,
 ) -> None:
-    """Turn a folder of files into a patch set and its split."""
+    """Turn ready-made patches into a patch set and its split."""
+    if len(what) > 2:
+        raise UserError(f"data import takes a path, or a source and a path, not {len(what)} of them")
+    path = Path(what[-1])
+    source = source_named(what[0]) if len(what) == 2 else _source_of(path)
     options = {"split": split, "bands": bands, "scale": scale, "scene_pattern": scene_pattern, "sensor": sensor}
     options |= {"label_source": label_source, "label_bands": label_bands, "licence": licence}
+    options |= {"mapping": mapping, "rebalance": rebalance}
     given = {name: value for name, value in options.items() if value is not None}
-    store = out or STORES / f"{path.resolve().name}.zarr"
-    _make(_source_of(path), Request(path, store, options=given))
+    store = out or STORES / f"{path.resolve().stem}.zarr"
+    _make(source, Request((path,), store, options=given))
 
 
 @app.command()
 @user_errors
 def check(path: Where) -> None:
-    """Check a patch set and its split wholly; exit status 2 on a fault."""
+    """Check a patch set and its split, or a product, wholly; exit status 2 on a fault."""
+    if not patchset.is_store(path) and (examine := _source_of(path).check):
+        if not _verdict("product", lambda: examine(path)):
+            raise typer.Exit(2)
+        return
     with _store_of(path) as store:
         sound = [
             _verdict("patch set", lambda: _check_store(store)),
@@ -103,6 +131,17 @@ def show(
             console.print(f"picture {escape(str(picture))}")
 
 
+def source_named(name: str) -> Source:
+    """Return a data source.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    if name not in catalog.sources():
+        raise UserError(f"no data source is called '{name}'; there are {', '.join(catalog.sources())}")
+    return catalog.sources()[name]
+
+
 def _source_of(path: Path) -> Source:
     if not path.exists():
         raise UserError(f"there is nothing at {path}")
@@ -121,7 +160,7 @@ def _store_of(path: Path) -> Iterator[Path]:
     source = _source_of(path)
     with TemporaryDirectory() as folder:
         store = Path(folder) / f"{path.resolve().name}.zarr"
-        _import(source, Request(path, store))
+        _import(source, Request((path,), store))
         yield store
 
 
@@ -132,15 +171,24 @@ def _make(source: Source, request: Request) -> None:
     split = splits.read(splits.split_path(request.store), request.store)
     counts = ", ".join(f"{part} {len(ids)}" for part, ids in split.parts.items())
     typer.echo(f"patch set {request.store}: {counts} patches, split by {split.unit}")
+    for product, reason in patchset.attributes(request.store).get("skipped", {}).items():
+        typer.echo(f"skipped {product}: {reason}", err=True)
 
 
 def _import(source: Source, request: Request) -> None:
-    """Let a source write a store under a progress bar on stderr."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    """Let a source write a store under a progress bar."""
+    with progress_bar(source.name) as progress:
+        source.make(request, progress)
+
+
+@contextmanager
+def progress_bar(title: str, *columns: ProgressColumn) -> Iterator[Progress]:
+    """Give a function of (done, total) that moves a progress bar on stderr, if that is a terminal."""
+    shown = (TextColumn("{task.description}"), BarColumn(), *(columns or (MofNCompleteColumn(),)), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(source.name, total=None)
-        source.make(request, lambda done, total: progress.update(task, completed=done, total=total))
+    with Bar(*shown, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _verdict(what: str, examine: Callable[[], str]) -> bool:
