@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.api import Method, UserError
+from benchmark.api import Band, Method, UserError
 from benchmark.record import write_json
 
 FILE = "method.json"
@@ -23,8 +23,15 @@ FILE = "method.json"
 TRUSTED = ("sklearn.tree._tree.Tree",)
 
 
-def save(method: Method, folder: Path) -> None:
-    """Write hyperparameters and everything learned into `folder`."""
+def save(method: Method, folder: Path, bands: Sequence[Band] = (), size: Sequence[int] = ()) -> None:
+    """Write hyperparameters and everything learned into `folder`.
+
+    Args:
+        method: the fitted method.
+        folder: where its files go.
+        bands: what it was trained on, in their order.
+        size: rows and columns of the patches it was trained on.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     learned = {name: value for name, value in vars(method).items() if name.endswith("_") and value is not None}
     kinds = {name: _kind(name, value) for name, value in learned.items()}
@@ -33,23 +40,48 @@ def save(method: Method, folder: Path) -> None:
         if kind != "json":
             _SAVE[kind](learned[name], folder / f"{name}{_SUFFIX[kind]}")
     content = {"method": type(method).__qualname__, "params": asdict(method), "kinds": kinds, "learned": plain}  # type: ignore[call-overload]
+    content |= {"bands": [asdict(band) for band in bands], "size": list(size)}
     write_json(folder / FILE, json.loads(json.dumps(content, default=_plain)))
 
 
-def load(kind: Callable[..., Method], folder: Path) -> Method:
+def inputs(folder: Path) -> tuple[tuple[Band, ...], tuple[int, int]]:
+    """Return what the method in a folder was trained on: bands in their order, and rows and columns of a patch.
+
+    Raises:
+        UserError: the folder holds no method, or one that was kept without them.
+    """
+    content = _read(folder)
+    if not content.get("bands") or not content.get("size"):
+        raise UserError(f"{folder} was kept before models knew their bands; run its row again with --fresh")
+    rows, columns = content["size"]
+    return tuple(Band(**band) for band in content["bands"]), (rows, columns)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / FILE).read_text()))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no fitted method") from error
+
+
+def load(kind: Callable[..., Method], folder: Path, weights: Path | None = None) -> Method:
     """Return the fitted method of class `kind` that `save` wrote.
+
+    Args:
+        kind: its class.
+        folder: where its files are.
+        weights: checkpoint that its frozen part comes from, where it is no longer at the place it was trained from.
 
     Raises:
         UserError: the folder holds no such method, or a file in it is damaged or not of a trusted kind.
     """
-    try:
-        content = json.loads((folder / FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no fitted method") from error
+    content = _read(folder)
     method = kind(**content["params"])
     if content["method"] != type(method).__qualname__:
         raise UserError(f"{folder} holds a {content['method']}, not a {type(method).__qualname__}")
     vars(method).update(content["learned"])
+    if weights is not None and "weights_" in content["learned"]:
+        method.weights_ = str(weights)  # type: ignore[attr-defined]
     for name, stored in content["kinds"].items():
         if stored not in ("json", "torch"):
             setattr(method, name, _LOAD[stored](folder / f"{name}{_SUFFIX[stored]}"))
