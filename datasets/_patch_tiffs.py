@@ -15,6 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from benchmark.api import CLEAR, CLOUD, IGNORE, UserError
 
 WGS84 = "EPSG:4326"
+LARGEST = 2**27  # values of a file: few bytes may stand for more than fits into memory
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def read_raster(path: Path) -> Raster:
     """Read a GeoTIFF.
 
     Raises:
-        UserError: the file is missing or cannot be read whole.
+        UserError: the file is missing, cannot be read whole, or is too large for a patch.
     """
     if not path.exists():
         raise UserError(f"{path.name} is missing from {path.parent}")
@@ -41,6 +42,8 @@ def read_raster(path: Path) -> Raster:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             with rasterio.open(path) as file:
+                if file.count * file.width * file.height > LARGEST:
+                    raise UserError(f"{path} has {file.count} bands of {file.width}x{file.height} pixels: no patch")
                 descriptions = tuple(text or "" for text in file.descriptions)
                 return Raster(file.read(), descriptions, file.nodatavals, *_centre(file))
         except RasterioError as error:
