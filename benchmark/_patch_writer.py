@@ -60,12 +60,14 @@ class PatchWriter:
     def __enter__(self) -> PatchWriter:
         check_bands(self.bands)
         check_attributes(self.attrs)
-        if self.store.exists() and not is_store(self.store):
-            raise UserError(f"{self.store} exists and is not a patch set, so it is not replaced")
+        check_replaceable(self.store)
         import zarr
 
-        self.store.parent.mkdir(parents=True, exist_ok=True)
-        self._group: Any = zarr.create_group(self._folder, zarr_format=2)
+        try:
+            self.store.parent.mkdir(parents=True, exist_ok=True)
+            self._group: Any = zarr.create_group(self._folder, zarr_format=2)
+        except OSError as error:
+            raise UserError(f"{self.store} cannot be written: {error}") from None
         return self
 
     def append(
@@ -209,6 +211,12 @@ def mark_invalid(toa: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndar
     invalid = np.isnan(toa).any(axis=1)
     toa = np.where(invalid[:, None], np.float32(np.nan), toa)
     return toa, np.where(invalid, np.uint8(IGNORE), mask)
+
+
+def check_replaceable(store: Path) -> None:
+    """Raise UserError where a store has the name of something that is not a patch set."""
+    if store.exists() and not is_store(store):
+        raise UserError(f"{store} exists and is not a patch set, so it is not replaced")
 
 
 def replace_folder(folder: Path, target: Path) -> None:

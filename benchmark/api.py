@@ -6,6 +6,7 @@ brightness temperature is in kelvin, an invalid pixel is NaN in every band and I
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,8 @@ class Images:
     """Patches without their truth, read from memory-mapped arrays when asked for.
 
     Attributes:
-        toa: one (all bands, y, x) float32 array a patch, usually memory-mapped; of these patches and no others.
+        toa: one (all bands, y, x) float32 array a patch, usually a view of a memory-mapped file; none is handed out of
+            a patch that is not of these.
         bands: the selected bands, in the order that `read` gives them.
         channels: position of each selected band in `toa`.
         index: position of each selected patch in `toa` and the other sequences.
@@ -256,6 +258,11 @@ class Row:
     reach: int | None = None
     study_id: str = ""
     note: str = ""
+
+
+def code(*files: Path) -> str:
+    """Return the SHA-256 of the syntax trees of files: docstrings count, comments and layout do not."""
+    return digest([ast.dump(ast.parse(file.read_text())) for file in files])
 
 
 def digest(*parts: Any) -> str:

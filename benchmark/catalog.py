@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import pkgutil
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmark import ROOT
-from benchmark.api import Row, UserError, digest
+from benchmark.api import Row, UserError, code, digest
 from benchmark.sources import Source
 
 FAMILIES = ("floor", "threshold", "probabilistic", "forest", "boosting", "cnn", "foundation")
@@ -88,13 +87,10 @@ def code_hash(row: Row) -> str:
     helpers = sorted(path.parent.glob("_*.py"))
     params = sorted((name, repr(value)) for name, value in row.params.items())
     space = row.space.__qualname__ if row.space else ""
-    return digest(row.method.__qualname__, params, space, *(_tree(file) for file in (path, *helpers)))
+    return digest(row.method.__qualname__, params, space, *(_code(file) for file in (path, *helpers)))
 
 
-@cache
-def _tree(path: Path) -> str:
-    """Return the syntax tree of a file as text: docstrings count, comments and positions do not."""
-    return ast.dump(ast.parse(path.read_text()))
+_code = cache(code)
 
 
 def package_missing(name: str) -> bool:

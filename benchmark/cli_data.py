@@ -46,9 +46,9 @@ def make(
     min_valid: Annotated[float | None, typer.Option(min=0, max=1, help="Least share of valid pixels.")] = None,
     grid: Annotated[str | None, typer.Option(help="native (default), or a map: EPSG:3035@500.")] = None,
     view: Annotated[str | None, typer.Option(help="nadir (default) or oblique.")] = None,
-    train: Annotated[int, typer.Option(min=1, help="Patches to train on.")] = 24,
-    val: Annotated[int, typer.Option(min=1, help="Patches to choose by.")] = 8,
-    test: Annotated[int, typer.Option(min=1, help="Patches to test on.")] = 16,
+    train: Annotated[int | None, typer.Option(min=1, help="Simulated patches to train on; default 24.")] = None,
+    val: Annotated[int | None, typer.Option(min=1, help="Simulated patches to choose by; default 8.")] = None,
+    test: Annotated[int | None, typer.Option(min=1, help="Simulated patches to test on; default 16.")] = None,
     size: Annotated[int, typer.Option(min=32, help="Rows and columns of a patch.")] = 224,
     seed: Annotated[int, typer.Option(min=0, help="Seed of whatever is random.")] = 0,
 ) -> None:
@@ -56,7 +56,9 @@ def make(
     options = {"bands": bands, "label": label, "split": split, "min_valid": min_valid, "grid": grid, "view": view}
     given = {option: value for option, value in options.items() if value is not None}
     store = out or STORES / f"{name}.zarr"
-    patches = {"train": train, "val": val, "test": test}
+    if products and (train or val or test):
+        raise UserError("--train, --val and --test are for simulated patches; products give the patches that they hold")
+    patches = {"train": train or 24, "val": val or 8, "test": test or 16}
     _make(source_named(name), Request(tuple(products or ()), store, patches, size, seed, given))
 
 

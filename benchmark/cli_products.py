@@ -25,7 +25,7 @@ def fetch(
     start: Annotated[str, typer.Option(help="First moment, ISO 8601, UTC.")],
     end: Annotated[str, typer.Option(help="Last moment, ISO 8601, UTC.")],
     out: Out = PRODUCTS,
-    satellite: Annotated[str | None, typer.Option(help="Sentinel-3A or Sentinel-3B; default: both.")] = None,
+    satellite: Annotated[str | None, typer.Option(help="S3A or S3B; default: both.")] = None,
     timeliness: Annotated[str | None, typer.Option(help="NR or NT; default: any.")] = None,
     entries: Annotated[str | None, typer.Option(help="needed (default) or all files of a product.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Files fetched at once.")] = 4,
@@ -70,4 +70,7 @@ def simulate(
     with progress_bar(name) as progress:
         for done in range(count):
             progress(done, count)
-            typer.echo(f"product {source.simulate(out, rows, columns, seed + done)}")
+            try:
+                typer.echo(f"product {source.simulate(out, rows, columns, seed + done)}")
+            except OSError as error:
+                raise UserError(f"a product cannot be written into {out}: {error}") from None

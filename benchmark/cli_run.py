@@ -118,7 +118,10 @@ def stored_plan(out: Path, name: str | None) -> Plan:
     chosen = plans[-1] if name is None else out / "plans" / f"{name}.json"
     if chosen not in plans:
         raise UserError(f"no plan is called '{name}'; plans are {', '.join(path.stem for path in plans)}")
-    return from_json(json.loads(chosen.read_text()))
+    try:
+        return from_json(json.loads(chosen.read_text()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"plan {chosen} cannot be read: {type(error).__name__} {error}") from None
 
 
 def show() -> None:

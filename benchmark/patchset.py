@@ -17,7 +17,7 @@ A patch set is an `xarray.Dataset` in a Zarr store:
 
 from benchmark._patch_arrays import Arrays, arrays, images, part
 from benchmark._patch_store import Table, attributes, bands_of, fingerprint, is_store, open_store, table, validate
-from benchmark._patch_writer import PatchWriter
+from benchmark._patch_writer import PatchWriter, check_replaceable, replace_folder
 
 __all__ = [
     "Arrays",
@@ -26,11 +26,13 @@ __all__ = [
     "arrays",
     "attributes",
     "bands_of",
+    "check_replaceable",
     "fingerprint",
     "images",
     "is_store",
     "open_store",
     "part",
+    "replace_folder",
     "table",
     "validate",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmark.api import Budget, digest
 
+UNKNOWN = "?"
 _TUPLES = ("bands", "circular")
 PROTOCOL = 1  # raise it when the harness changes what a number means
 
@@ -30,7 +31,7 @@ class Cell:
         weights: SHA-256 of the checkpoint, "" where there is none.
         code: hash of the method, its fixed parameters, and the syntax trees of its module and helpers.
         absent: why the row cannot run at all, "" where it can.
-        circular: bands that both the row and the label come from.
+        circular: bands that both the row and the label come from; UNKNOWN where nobody said what the label comes from.
     """
 
     row: str
@@ -114,7 +115,7 @@ class Plan:
 def from_json(values: dict[str, Any]) -> Plan:
     """Return the plan that `Plan.to_json` gave."""
     cells = tuple(
-        Cell(**{**cell, **{name: tuple(cell[name]) for name in _TUPLES}, "budget": Budget(**cell["budget"])})
+        Cell(**{**cell, **{name: tuple(cell.get(name, ())) for name in _TUPLES}, "budget": Budget(**cell["budget"])})
         for cell in values["cells"]
     )
     return Plan(**{**values, "cells": cells, "store": Path(values["store"]), "split": Path(values["split"])})

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmark import catalog, data, patchset, splits, weights
 from benchmark.api import NotRun, Row, UserError
 from benchmark.measure import cuda_devices
-from benchmark.plan import Cell, Plan
+from benchmark.plan import UNKNOWN, Cell, Plan
 from benchmark.profiles import PROFILES, Profile
 from benchmark.record import write_json
 
@@ -163,7 +163,8 @@ def _circular(row: Row, bands: Sequence[str], arrays: patchset.Arrays) -> tuple[
     maps = arrays.attrs.get("maps", {})
     masks = [name for name in row.reads if name in maps]
     seen = {band for name in masks for band in maps[name]} if masks else set(bands)
-    return tuple(band for band in arrays.attrs.get("label_bands") or () if band in seen)
+    derived = arrays.attrs.get("label_bands")
+    return (UNKNOWN,) if derived is None else tuple(band for band in derived if band in seen)
 
 
 def _missing_package(row: Row) -> str:

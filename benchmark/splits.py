@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.api import UserError, digest
-from benchmark.patchset import Table, attributes, table
+from benchmark.patchset import Table, attributes, replace_folder, table
 from benchmark.record import write_json
 
 SCHEMA = 1
@@ -173,6 +174,22 @@ def _assign(order: Sequence[str], size: Mapping[str, int], fractions: Mapping[st
         lacking[part] -= size[group]
         empty.discard(part)
     return part_of
+
+
+def publish(staged: Path, store: Path, parts: Mapping[str, Sequence[str]], unit: str) -> None:
+    """Give a patch set its name, and its split one beside it, after the split has stood all checks.
+
+    A fault removes the staged patch set and leaves what had the name before.
+
+    Raises:
+        UserError: as `from_parts`.
+    """
+    try:
+        split = from_parts(staged, parts, unit)
+        replace_folder(staged, store)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    write(split, split_path(store))
 
 
 def cap(split: Split, counts: Mapping[str, int]) -> Split:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.lines import COLUMNS, STATUSES, lines, values
-from benchmark.plan import Plan
+from benchmark.plan import UNKNOWN, Plan
 from benchmark.record import OK
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _TOLD = (
     "Macro Jaccard index, mean over seeds [95 % interval over scenes]; the rest is of the tuned line where it exists."
 )
 CIRCULAR = "†"
+_UNKNOWN = "The data set does not say which bands its label derives from, so circular rows are not marked."
 _CIRCULAR = f"{CIRCULAR} circular: it sees bands that the label derives from, so its score is agreement, not skill"
 
 
@@ -118,7 +119,7 @@ def unranked(frame: DataFrame) -> list[tuple[str, str, str]]:
 
 def marked(row: str, circular: str) -> str:
     """Return the name of a row, marked where the label derives from bands that it sees."""
-    return f"{row} {CIRCULAR}" if circular else row
+    return f"{row} {CIRCULAR}" if circular not in ("", UNKNOWN) else row
 
 
 def label(row: str, tuned: bool) -> str:
@@ -150,8 +151,10 @@ def _markdown(frame: DataFrame) -> str:
 
 
 def circles(frame: DataFrame) -> list[str]:
-    """Return what the mark of circular rows means, with the bands, if any row has it."""
+    """Return what the mark of circular rows means, with the bands, if any row has it or might have it."""
     bands = list(dict.fromkeys(band for names in frame["circular"] for band in names.split()))
+    if UNKNOWN in bands:
+        return [_UNKNOWN]
     return [f"{_CIRCULAR} ({', '.join(bands)})"] if bands else []
 
 

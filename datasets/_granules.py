@@ -14,8 +14,7 @@ Options of a request (text or numbers):
 
 from __future__ import annotations
 
-import ast
-import shutil
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.api import UserError, digest
-from benchmark.patchset import PatchWriter, Table
+from benchmark.api import UserError, code, digest
+from benchmark.patchset import PatchWriter, Table, check_replaceable
 from benchmark.sources import Progress, Request
-from benchmark.splits import from_parts, group_parts, split_path, write
-from datasets import _mask_files
+from benchmark.splits import group_parts, publish
+from datasets import _granule_names, _mask_files
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -140,10 +139,12 @@ def version(request: Request, products: Sequence[Path], files: Sequence[Path]) -
         if label.startswith(_mask_files.PREFIX):
             # A mask that is missing is a fault of its product alone, and `make` says so.
             inside += filter(Path.exists, [_mask_files.find(label, product)])
-        stats += [(product.name, path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in inside]
-    trees = [ast.dump(ast.parse(path.read_text())) for path in files]
+        try:
+            stats += [(product.name, path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in inside]
+        except OSError as error:
+            raise UserError(f"{product} cannot be read: {error}") from None
     options = sorted((name, repr(value)) for name, value in request.options.items())
-    return digest(trees, stats, options, request.size, request.seed)
+    return digest(code(*files), stats, options, request.size, request.seed)
 
 
 def make(request: Request, products: Sequence[Path], open_: Open, progress: Progress, made_of: str) -> None:
@@ -176,18 +177,14 @@ def make(request: Request, products: Sequence[Path], open_: Open, progress: Prog
             except UserError as error:
                 if len(products) == 1:
                     raise
-                tally.skipped[product.name] = str(error)
+                tally.skipped[product.name] = str(error).replace(f"{product.parent}{os.sep}", "")
         if writer is None or not tally.ids:
             reason = next(iter(tally.skipped.values()))
             raise UserError(f"none of {len(products)} products gives a patch; the first: {reason}")
         parts = _parts(tally, how, request)
         writer.attrs |= {"made_of": made_of, "scene_unit": how.split, **_found(tally)}
     progress(100 * len(products), 100 * len(products))
-    try:
-        write(from_parts(request.store, parts, _unit(how)), split_path(request.store))
-    except UserError:
-        shutil.rmtree(request.store)  # what cannot be split, because parts overlap, is of no use
-        raise
+    publish(_staged(request), request.store, parts, _unit(how))
 
 
 def _open(product: Path, open_: Open, how: Cut, tally: Tally) -> xr.Dataset:
@@ -207,14 +204,19 @@ def _open(product: Path, open_: Open, how: Cut, tally: Tally) -> xr.Dataset:
     other = _granule_tiles.difference(tally.kind, kind)
     if other:
         raise UserError(f"{product.name} has {other}, unlike the products before it")
-    same = tally.frames.get(_frame(ds.attrs))
+    same = tally.frames.get(_granule_names.frame(ds.attrs))
     if same:
         raise UserError(f"{product.name} is the same frame as {same}, which is already converted")
     return ds
 
 
 def _writer(request: Request, kind: Kind) -> PatchWriter:
-    return PatchWriter(request.store, kind.bands, {**kind.attrs, "metadata": list(METADATA)}, kind.legends)
+    check_replaceable(request.store)
+    return PatchWriter(_staged(request), kind.bands, {**kind.attrs, "metadata": list(METADATA)}, kind.legends)
+
+
+def _staged(request: Request) -> Path:
+    return request.store.with_name(f".{request.store.stem}.{os.getpid()}.zarr")
 
 
 def _append_product(writer: PatchWriter, tally: Tally, ds: xr.Dataset, how: Cut) -> Iterator[float]:
@@ -241,9 +243,12 @@ def _append_product(writer: PatchWriter, tally: Tally, ds: xr.Dataset, how: Cut)
 
 def _append(writer: PatchWriter, tally: Tally, ds: xr.Dataset, row: int, tiles: Tiles, how: Cut) -> None:
     count, attrs = len(tiles.columns), ds.attrs
-    ids = [f"{_frame(attrs)}-{row:04d}-{column:04d}" for column in tiles.columns]
-    scenes = [_scene(attrs, row, int(column), how) for column in tiles.columns]
-    time = _time(attrs, (row + how.size / 2) / ds.sizes["y"] if how.grid == NATIVE else 0.5)
+    frame = _granule_names.frame(attrs)
+    ids = [f"{frame}-{row:04d}-{column:04d}" for column in tiles.columns]
+    scenes = [str(attrs["orbit"])] * count
+    if how.split == "block":
+        scenes = [_granule_names.block(attrs, row, int(column), BLOCK * how.size) for column in tiles.columns]
+    time = _granule_names.time(attrs, (row + how.size / 2) / ds.sizes["y"] if how.grid == NATIVE else 0.5)
     texts = {name: np.full(count, attrs[name]) for name in ("orbit", "frame", "granule")}
     places = {"row": np.full(count, row, np.int32), "column": tiles.columns.astype(np.int32)}
     facts = {"view_zenith": tiles.centre["view_zenith"], "footprint": tiles.footprint}
@@ -251,32 +256,12 @@ def _append(writer: PatchWriter, tally: Tally, ds: xr.Dataset, row: int, tiles: 
     where = {name: tiles.centre[name] for name in ("lat", "lon", "sun_zenith")}
     writer.append(ids, scenes, tiles.toa, tiles.mask, strata, time, **where)
     tally.provenance[attrs["granule"]] = attrs["provenance"]
-    tally.frames[_frame(attrs)] = attrs["granule"]
+    tally.frames[frame] = attrs["granule"]
     tally.ids += ids
     tally.footprints += tiles.footprint.tolist()
     tally.scenes += scenes
     tally.times += [time] * count
     tally.labels |= set(np.unique(tiles.mask[np.isfinite(tiles.toa).all(axis=1)]).tolist())
-
-
-def _scene(attrs: dict[str, Any], row: int, column: int, how: Cut) -> str:
-    if how.split != "block":
-        return str(attrs["orbit"])
-    step = BLOCK * how.size
-    return f"{_frame(attrs)}-{row // step}-{column // step}"
-
-
-def _frame(attrs: dict[str, Any]) -> str:
-    """Return what names a frame in few letters, the same for a product that was made again: orbit and start."""
-    start = np.datetime64(attrs["start_time"].removesuffix("Z"), "s").item()
-    return f"{attrs['orbit']}-{start:%Y%m%dT%H%M%S}"
-
-
-def _time(attrs: dict[str, Any], share: float) -> np.datetime64:
-    """Return the time (UTC) at a share of the way from the first row to the last."""
-    start, stop = (np.datetime64(attrs[name].removesuffix("Z"), "us") for name in ("start_time", "stop_time"))
-    passed = np.timedelta64(round(share * int((stop - start) / np.timedelta64(1, "us"))), "us")
-    return (start + passed).astype("datetime64[s]")
 
 
 def _found(tally: Tally) -> dict[str, Any]:
@@ -292,7 +277,7 @@ def _parts(tally: Tally, how: Cut, request: Request) -> dict[str, list[str]]:
     try:
         return group_parts(rows, _unit(how), seed=request.seed)
     except UserError as error:
-        hint = "" if how.split == "block" else "; --split block splits by blocks of one product"
+        hint = "" if how.split == "block" else "; `data make` with --split block splits by blocks of one product"
         raise UserError(f"{error}{hint}") from None
 
 

@@ -17,7 +17,6 @@ and, for the record, `sensor`, `label_source`, `label_bands` ("none" if the labe
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.api import REFLECTANCE, UserError, digest
+from benchmark.api import REFLECTANCE, UserError, code, digest
 from benchmark.patchset import PatchWriter
 from benchmark.sources import Progress, Request, Source
 from benchmark.splits import PARTS, Split, by_group, from_parts, split_path, write
@@ -96,8 +95,10 @@ def version(request: Request) -> str:
     root = _root(request)
     files = sorted(path for pattern in ("*.tif", "data/*.tif", "splits/*.txt") for path in root.glob(pattern))
     stats = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    trees = [ast.dump(ast.parse(file.read_text())) for file in (_HERE, *sorted(_HERE.parent.glob("_patch_*.py")))]
-    return digest(trees, stats, sorted((name, repr(value)) for name, value in _options(request).items()), request.seed)
+    modules = (_HERE, *sorted(_HERE.parent.glob("_patch_*.py")))
+    return digest(
+        code(*modules), stats, sorted((name, repr(value)) for name, value in _options(request).items()), request.seed
+    )
 
 
 def scan(root: Path) -> Folder:

@@ -5,7 +5,6 @@ Results on these scenes rank methods on known physics. They are not SLSTR accura
 
 from __future__ import annotations
 
-import ast
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmark.api import Band, UserError, digest
+from benchmark.api import Band, UserError, code, digest
 from benchmark.patchset import PatchWriter
 from benchmark.sources import Progress, Request, Source
 from benchmark.splits import PARTS, from_parts, split_path, write
@@ -69,6 +68,8 @@ def jobs(request: Request) -> list[Job]:
 
 
 def _check(request: Request) -> None:
+    if request.paths:
+        raise UserError(f"simulated scenes need no files, and {request.paths[0]} was named")
     if request.options:
         raise UserError(f"simulated scenes have no option '{next(iter(request.options))}'")
     for part in PARTS:
@@ -83,8 +84,7 @@ def version(request: Request) -> str:
     # Products are written by modules that patches do not pass through.
     others = ("product", "sen3_")
     files = [_HERE, *(f for f in sorted((_HERE.parent / "simulator").glob("*.py")) if not f.name.startswith(others))]
-    trees = [ast.dump(ast.parse(path.read_text())) for path in files]
-    return digest(request.seed, sorted(request.patches.items()), request.size, trees)
+    return digest(request.seed, sorted(request.patches.items()), request.size, code(*files))
 
 
 def make(request: Request, progress: Progress) -> None:

@@ -21,7 +21,6 @@ Other options: `scale` (factor that makes reflectance a fraction), `scene_patter
 
 from __future__ import annotations
 
-import ast
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.api import CLOUD, IGNORE, REFLECTANCE, ROLES, Band, UserError, digest
+from benchmark.api import CLOUD, IGNORE, REFLECTANCE, ROLES, Band, UserError, code, digest
 from benchmark.patchset import PatchWriter
 from benchmark.sources import Progress, Request, Source
 from benchmark.splits import PARTS, from_parts, split_path, write
@@ -180,9 +179,8 @@ def version(request: Request) -> str:
     path = archive.path
     files = [path / name for name in _study_archive.names(path)] if path.is_dir() else [path]
     stats = [(file.relative_to(path.parent).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    code = [_HERE, *(_HERE.parent / f"_{name}.py" for name in ("study_archive", "patch_names", "patch_tiffs"))]
-    trees = [ast.dump(ast.parse(file.read_text())) for file in code]
-    return digest(trees, stats, archive.mapping, archive.rebalanced, archive.scale, repr(archive.names))
+    modules = [_HERE, *(_HERE.parent / f"_{name}.py" for name in ("study_archive", "patch_names", "patch_tiffs"))]
+    return digest(code(*modules), stats, archive.mapping, archive.rebalanced, archive.scale, repr(archive.names))
 
 
 def make(request: Request, progress: Progress) -> None:

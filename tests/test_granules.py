@@ -110,7 +110,7 @@ def test_split_by_block_cuts_one_product(tmp_path):
 
 
 def test_too_few_orbits_are_told_with_the_remedy_and_leave_nothing(tmp_path, orbits):
-    with pytest.raises(UserError, match=r"has 2 scene\(s\).*needs 3; --split block"):
+    with pytest.raises(UserError, match=r"has 2 scene\(s\).*needs 3; `data make` with --split block"):
         build(tmp_path, {name: orbits[name] for name in "AB"})
     assert not list(tmp_path.iterdir())
 
@@ -307,3 +307,24 @@ def test_patches_on_a_map_grid(tmp_path, orbits):
     assert ds.sizes["patch"] == 3 * 2 * 3
     assert ds.time.values[0] == np.datetime64("2024-07-01T10:01:30")  # rows are no longer scan lines
     assert ds.attrs["provenance"]["A"]["map_grid"] == "EPSG:4326@0.02"
+
+
+def test_a_failed_remake_leaves_the_store_and_its_split(tmp_path, orbits):
+    before = build(tmp_path, orbits)
+    split = (tmp_path / "made.split.json").read_bytes()
+    copied = orbits["A"].assign_coords()
+    copied.attrs |= {"granule": "copy", "orbit": "S3A-000050", "start_time": "2024-08-01T10:00:00"}
+    copied.attrs["stop_time"] = "2024-08-01T10:03:00"
+    with pytest.raises(UserError, match="content of patch"):
+        build(tmp_path, {**orbits, "copy": copied})
+    assert patchset.open_store(tmp_path / "made.zarr").attrs["fingerprint"] == before.attrs["fingerprint"]
+    assert (tmp_path / "made.split.json").read_bytes() == split
+    assert {path.name for path in tmp_path.iterdir()} <= {"made.zarr", "made.split.json", "made.arrays"}
+
+
+def test_what_is_no_patch_set_is_not_replaced(tmp_path, orbits):
+    (tmp_path / "made.zarr").mkdir()
+    (tmp_path / "made.zarr" / "mine.txt").write_text("keep")
+    with pytest.raises(UserError, match="is not a patch set, so it is not replaced"):
+        build(tmp_path, orbits)
+    assert (tmp_path / "made.zarr" / "mine.txt").read_text() == "keep"

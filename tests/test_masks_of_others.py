@@ -119,3 +119,15 @@ def test_the_table_says_who_is_circular(store, tmp_path):
     assert tables.circles(frame)[0].startswith("† circular")
     assert tables.marked("lightgbm", "swir_1") == "lightgbm †"
     assert tables.circles(frame.assign(circular="")) == []
+
+
+def test_a_label_of_unknown_bands_is_told_from_an_independent_one(tmp_path):
+    said = {}
+    for name, label_bands in (("unknown", None), ("independent", [])):
+        store = write(tmp_path / f"{name}.zarr", label_bands)
+        splits.write(splits.from_parts(store, PARTS), splits.split_path(store))
+        frame = tables.leaderboard(plan_of(store, tmp_path, ("lightgbm",)), tmp_path)
+        said[name] = tables.circles(frame)
+        assert tables.marked("lightgbm", frame["circular"][0]) == "lightgbm"
+    assert said["independent"] == []
+    assert "does not say which bands" in said["unknown"][0]

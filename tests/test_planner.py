@@ -115,7 +115,7 @@ def test_parts_share_no_scene(store):
 
 
 def test_a_part_holds_its_own_patches_and_no_others(store):
-    """Test pixels must be out of a method's reach, whatever it does with what it is given."""
+    """A method is handed no patch of another part, neither pixels nor truth."""
     split = splits.read(splits.split_path(store), store)
     train = data.open_part(store, split, ("green", "red"), "train", ("land", "slstr_basic"))
     assert set(train.images.maps) == {"land"}
