@@ -112,7 +112,8 @@ def footprint(lat: np.ndarray, lon: np.ndarray) -> str:
     """Return the WKT polygon (longitude latitude) through the centres of a tile's corner pixels.
 
     A corner without a position gives way to the nearest pixel that has one. Longitudes run on over the date line, so
-    they may pass 180. Empty where no pixel has a position.
+    they may pass 180. Empty where no pixel has a position. A tile that holds a pole is not told apart: its polygon,
+    which then leaves out the pole, is wrong.
 
     Args:
         lat: (y, x) degrees north.

@@ -1,8 +1,9 @@
 """Cloud masks of products in files beside them: GeoTIFF or NetCDF, on the product's own grid.
 
 A mask is 0 clear, 1 cloud; 255, -1 and the file's no-data value to ignore. In a NetCDF file it is the variable `mask`
-or the only two-dimensional one of whole numbers; the global attribute `label_bands` may list the bands that it derives
-from ("" for none), `label_source` says what it is.
+or the only two-dimensional one of whole numbers. Of its global attributes `label_bands` may list the bands that it
+derives from ("" for none), `label_source` may say what it is, and `product_name` which product it belongs to: the mask
+of another product is refused.
 """
 
 from __future__ import annotations
@@ -19,40 +20,51 @@ if TYPE_CHECKING:
     import xarray as xr
 
 PREFIX = "file:"
+FIELD = "{product}"
+SUFFIXES = (".zip", ".nat", ".SEN3")  # of products; other dots belong to their names
 
 
 def find(label: str, product: Path) -> Path:
     """Return the mask file of a product.
 
     Args:
-        label: `file:TEMPLATE`; {product} in it stands for the product's name without suffix, and it is relative to the
-            folder that the product lies in.
+        label: `file:TEMPLATE`; {product} in it stands for the product's name without .SEN3, .nat or .zip, and must be
+            there. The template is relative to the folder that the product lies in.
         product: the product.
 
     Raises:
-        UserError: the template has no name, or other fields than {product}.
+        UserError: the template is empty, or has no {product} or other braces.
     """
     template = label.removeprefix(PREFIX)
-    try:
-        name = template.format(product=product.stem)
-    except (KeyError, IndexError, ValueError):
-        raise UserError(f"label '{label}' may hold the field {{product}} and no other braces") from None
-    if not name:
-        raise UserError(f"label '{label}' names no file, as in file:{{product}}.truth.nc")
-    return product.parent / name
+    if not template:
+        raise UserError(f"label '{label}' names no file, as in file:{FIELD}.truth.nc")
+    if any(brace in template.replace(FIELD, "") for brace in "{}"):
+        raise UserError(f"label '{label}' may hold the field {FIELD} and no other braces")
+    if FIELD not in template:
+        raise UserError(f"label '{label}' names one file for all products; put {FIELD} in it")
+    return product.parent / template.replace(FIELD, _bare(product.name))
+
+
+def _bare(name: str) -> str:
+    """Return the name of a product without its suffixes."""
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
 
 
 def add(ds: xr.Dataset, product: Path, label: str) -> xr.Dataset:
     """Return the granule with the mask of its file; the pixels are read now, one byte each.
 
     Raises:
-        UserError: there is no such file, it cannot be read, or it does not fit the granule.
+        UserError: there is no such file, it cannot be read, belongs to another product, or does not fit the granule.
     """
     import dask.array as da
 
     path = find(label, product)
     mask = da.from_array(read(path, (ds.sizes["y"], ds.sizes["x"])), chunks=ds["lat"].chunks)
-    source, bands = _described(path)
+    source, bands, owner = _described(path)
+    if owner is not None and _bare(owner) != _bare(product.name):
+        raise UserError(f"{path.name} is the mask of {owner}, as its product_name says, and not of {product.name}")
     return ds.assign(mask=(("y", "x"), mask)).assign_attrs(label_source=source, label_bands=bands)
 
 
@@ -67,6 +79,8 @@ def read(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """
     if not path.exists():
         raise UserError(f"mask file {path.name} is missing from {path.parent}")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, and a mask is a file")
     values, nodata = _netcdf(path) if path.suffix == ".nc" else _geotiff(path)
     mask = _labels(values, nodata, path.name)
     if mask.shape == tuple(2 * length for length in shape):
@@ -125,11 +139,12 @@ def _halved(mask: np.ndarray) -> np.ndarray:
     return np.where(known == 0, IGNORE, 2 * cloud >= known).astype(np.uint8)
 
 
-def _described(path: Path) -> tuple[str, list[str] | None]:
-    """Return what a mask is and which bands it derives from, None if its file does not say."""
+def _described(path: Path) -> tuple[str, list[str] | None, str | None]:
+    """Return what a mask is, and which bands it derives from and whose it is, None if its file does not say."""
     if path.suffix != ".nc":
-        return f"mask files as {path.suffix}", None
+        return f"mask files as {path.suffix}", None, None
     with _opened(path) as file:
         bands = file.attrs.get("label_bands")
         listed = None if bands is None else str(bands).replace(",", " ").split()
-        return str(file.attrs.get("label_source", "mask files as .nc")), listed
+        owner = str(file.attrs.get("product_name", "")).strip() or None
+        return str(file.attrs.get("label_source", "mask files as .nc")), listed, owner

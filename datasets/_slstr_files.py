@@ -55,7 +55,7 @@ def choose(product: Path, bands: Sequence[str], view: str) -> tuple[str, ...]:
     """Return the names of the wanted bands, given by name or role; none stands for S1 to S9.
 
     Raises:
-        UserError: an unknown band, or one that the product lacks in this view; an unknown view.
+        UserError: an unknown or empty band name, or one that the product lacks in this view; an unknown view.
     """
     if view not in VIEWS:
         raise UserError(f"there is no view '{view}'; views are {', '.join(VIEWS)}")
@@ -64,6 +64,8 @@ def choose(product: Path, bands: Sequence[str], view: str) -> tuple[str, ...]:
         raise UserError(f"{product.name} holds no band in {view} view")
     roles = {band.role: name for name, band in BANDS.items()}
     wanted = [roles.get(band, band) for band in bands or DEFAULT]
+    if not all(wanted):
+        raise UserError("one of the bands has an empty name; bands are named with commas between them, as in S1,S8")
     unknown = next((band for band in wanted if band not in BANDS), None)
     if unknown:
         raise UserError(f"SLSTR has no band '{unknown}'; bands are {', '.join(BANDS)} and roles {', '.join(roles)}")

@@ -10,7 +10,7 @@ import xarray as xr
 from benchmark.api import UserError
 from datasets._slstr_files import band_file, open_file, variable
 
-FLAGS = ("cloud", "confidence", "bayes", "pointing")
+FLAGS = ("cloud", "confidence", "bayes")
 PROBABILITIES = ("probability_cloud_single", "probability_cloud_dual")
 BAYES_FILL = 255
 
@@ -43,16 +43,21 @@ TEST_BANDS: dict[str, tuple[str, ...]] = {
 def read(product: Path, grid: str) -> xr.Dataset:
     """Return the flags of a grid ('an', 'in', 'ao', 'io'), (y, x), lazy, named without the grid.
 
-    `cloud`, `confidence`, `bayes` and `pointing` are integers with their flag_masks and flag_meanings.
-    `probability_cloud_single` and `probability_cloud_dual`, on 1 km grids of products that have them, are float32 in 0
-    to 1, NaN where unknown. In real products `bayes` is filled on 1 km grids only.
+    `cloud`, `confidence`, `bayes` and, where the product has it, `pointing` are integers with their flag_masks and
+    flag_meanings. `probability_cloud_single` and `probability_cloud_dual`, on 1 km grids of products that have them,
+    are float32 in 0 to 1, NaN where unknown. In a real granule (near real time, IPF 06.18, over land) `bayes_an` is 0
+    everywhere; `bayes_in` is 0 or 2 (single_moderate) and nowhere BAYES_FILL, so that it does not tell clear from not
+    made; and the single-view probability is there for 5 % of the pixels, all of them inland water, the dual-view one
+    for none.
 
     Raises:
-        UserError: the file or one of the flags is missing or cannot be read.
+        UserError: the file, or `cloud`, `confidence` or `bayes`, is missing or cannot be read.
     """
     file = f"flags_{grid}.nc"
     raw, decoded = open_file(product, file, decoded=False), open_file(product, file)
     found = {name: variable(raw, f"{name}_{grid}", product) for name in FLAGS}
+    if f"pointing_{grid}" in raw:
+        found["pointing"] = raw[f"pointing_{grid}"]
     for name in PROBABILITIES:
         if f"{name}_{grid}" in decoded:
             found[name] = decoded[f"{name}_{grid}"].astype(np.float32)
@@ -69,13 +74,15 @@ def has(flags: xr.DataArray, *names: str) -> xr.DataArray:
     """Return where any of the named flags is set, bool.
 
     Raises:
-        UserError: the variable has no flag of this name.
+        UserError: the variable has no flag of this name, or not a mask for each.
     """
     meanings = str(flags.attrs.get("flag_meanings", "")).split()
     masks = np.atleast_1d(flags.attrs.get("flag_masks", ()))
+    if len(masks) != len(meanings):
+        raise UserError(f"flags {flags.name} have {len(meanings)} flag_meanings and {len(masks)} flag_masks")
     known = [name for name in dict.fromkeys(meanings) if name != "spare"]
     unknown = next((name for name in names if name not in known), None)
-    if unknown is not None or len(masks) != len(meanings):
+    if unknown is not None:
         raise UserError(f"{flags.name} has no flag '{unknown}'; its flags are {', '.join(known) or 'not named'}")
     wanted = np.bitwise_or.reduce([masks[meanings.index(name)] for name in names])
     return (flags & flags.dtype.type(wanted)) != 0

@@ -1,9 +1,11 @@
 """Where the pixels of SLSTR grids lie: angles and coordinates from tie points, and 1 km pixels of 500 m pixels.
 
 All grids count rows along the track from `start_offset`, and columns across it, where the track is at `track_offset`,
-in steps of `resolution`; 500 m pixels nest in 1 km pixels. Row r of a tie grid is row r of the 1 km grids, and its
-column t lies at x = (track_offset - t) * 16 km, as `x_tx` of real products says. That the centre of an image pixel lies
-half a step further than its number is taken from how the pixels nest; an error in it would be half a pixel.
+in steps of `resolution`. Row r of a tie grid is row r of the 1 km grids, and its column t lies at
+x = (track_offset - t) * 16 km, as `x_tx` of real products says. A pixel of an image lies at its number too, not half a
+step further: in a real granule inland water on the 1 km grid differs least from that of the 500 m pixels at the same
+number, and equally more from those on either side. The measurements of the four 500 m pixels whose numbers round down
+to one of the 1 km grid are of that 1 km pixel, as copied flags of that granule show.
 """
 
 from __future__ import annotations
@@ -36,12 +38,17 @@ class Lattice:
     shape: tuple[int, int]
 
     def rows_in(self, other: Lattice) -> np.ndarray:
-        """Return, for every row of this grid, its centre in rows of another, where centres are whole + 0.5."""
-        return (self.start + np.arange(self.shape[0]) + 0.5) * self.along / other.along - other.start
+        """Return, for every row of this grid, its place in rows of another, where pixels lie at whole numbers."""
+        return (self.start + np.arange(self.shape[0])) * self.along / other.along - other.start
 
     def columns_in(self, other: Lattice) -> np.ndarray:
-        """Return, for every column of this grid, its centre in columns of another, where edges are whole numbers."""
-        return (np.arange(self.shape[1]) + 0.5 - self.track) * self.across / other.across + other.track
+        """Return, for every column of this grid, its place in columns of another; pixels lie at whole numbers."""
+        return (np.arange(self.shape[1]) - self.track) * self.across / other.across + other.track
+
+    def reaches(self, rows: np.ndarray, columns: np.ndarray) -> bool:
+        """Whether places in this grid lie in it, or at most one step outside."""
+        pairs = zip((rows, columns), self.shape, strict=True)
+        return all(places.min() >= -1 and places.max() <= count for places, count in pairs)
 
 
 def lattice(product: Path, file: str) -> Lattice:
@@ -68,7 +75,7 @@ def planes(product: Path, grid: str) -> xr.Dataset:
     `geolocation` says which.
 
     Raises:
-        UserError: a file or a variable is missing or cannot be read.
+        UserError: a file or a variable is missing or cannot be read, or the tie points lie elsewhere than the grid.
     """
     found, source = _coordinates(product, grid)
     for name, kind in (("sun_zenith", "solar"), ("view_zenith", "sat")):
@@ -80,10 +87,18 @@ def planes(product: Path, grid: str) -> xr.Dataset:
 
 
 def highest_sun(product: Path, grid: str) -> float:
-    """Return the smallest zenith angle of the sun at the tie points across a grid, degrees."""
-    columns = _tie_columns(product, grid)
+    """Return the smallest zenith angle of the sun at the tie points across a grid, degrees.
+
+    Raises:
+        UserError: there is none, or the tie points lie elsewhere than the grid.
+    """
+    file = f"geometry_t{grid[1]}.nc"
+    _, columns = _tie_places(product, grid, file)
     inside = slice(max(int(columns.min()), 0), int(np.ceil(columns.max())) + 1)
-    return float(np.nanmin(_tie(product, f"geometry_t{grid[1]}.nc", f"solar_zenith_t{grid[1]}")[:, inside]))
+    angles = _tie(product, file, f"solar_zenith_t{grid[1]}")[:, inside]
+    if not np.isfinite(angles).any():
+        raise UserError(f"{file} of {product.name} holds no angle of the sun where the image is")
+    return float(np.nanmin(angles))
 
 
 def _coordinates(product: Path, grid: str) -> tuple[dict[str, xr.DataArray], str]:
@@ -113,14 +128,18 @@ def _tie(product: Path, file: str, name: str) -> np.ndarray:
     return values
 
 
-def _tie_columns(product: Path, grid: str) -> np.ndarray:
-    return lattice(product, f"flags_{grid}.nc").columns_in(lattice(product, f"geometry_t{grid[1]}.nc"))
+def _tie_places(product: Path, grid: str, file: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of a grid's pixels among the tie points of a file."""
+    fine, ties = lattice(product, f"flags_{grid}.nc"), lattice(product, file)
+    rows, columns = fine.rows_in(ties), fine.columns_in(ties)
+    if not ties.reaches(rows, columns):
+        raise UserError(f"the tie points in {file} of {product.name} lie elsewhere than the pixels of flags_{grid}.nc")
+    return rows, columns
 
 
 def _interpolated(product: Path, grid: str, file: str, directions: np.ndarray, angles: Any) -> list[xr.DataArray]:
     """Interpolate unit vectors (rows, columns, 3) of a tie grid; return the angles that a function makes of them."""
-    fine, ties = lattice(product, f"flags_{grid}.nc"), lattice(product, file)
-    rows, columns = fine.rows_in(ties) - 0.5, fine.columns_in(ties)
+    rows, columns = _tie_places(product, grid, file)
     shared = dask.delayed(directions, traverse=False)
     blocks = [
         da.from_delayed(
@@ -202,11 +221,14 @@ def coarse_index(product: Path, fine: str = "an", coarse: str = "in") -> CoarseI
     pixel is taken where the product has no cartesian files, or a pixel has no place in them.
 
     Raises:
-        UserError: a file cannot be read or does not say where its grid lies.
+        UserError: a file cannot be read or does not say where its grid lies, or the grids lie apart.
     """
     small, large = lattice(product, f"flags_{fine}.nc"), lattice(product, f"flags_{coarse}.nc")
-    lines = np.clip(np.floor(small.rows_in(large)), 0, large.shape[0] - 1).astype(np.int32)
-    columns = np.clip(np.floor(small.columns_in(large)), 0, large.shape[1] - 1).astype(np.int32)
+    rows, columns = np.floor(small.rows_in(large)), np.floor(small.columns_in(large))
+    if not large.reaches(rows, columns):
+        raise UserError(f"the pixels of flags_{coarse}.nc in {product.name} do not lie on those of flags_{fine}.nc")
+    lines = np.clip(rows, 0, large.shape[0] - 1).astype(np.int32)
+    columns = np.clip(columns, 0, large.shape[1] - 1).astype(np.int32)
     files, spans = [f"cartesian_{grid}.nc" for grid in (fine, coarse)], _spans(lines, large.shape[0])
     places: list[tuple[da.Array, ...]]
     if all((product / file).exists() for file in files):

@@ -5,8 +5,11 @@ be marked. Labels:
 
 - `summary_cloud` (the default): the summary of the basic tests.
 - `cloud:TEST,...`: any of these basic tests.
-- `bayes`, `bayes:NAME`: a flag of the Bayesian mask, single_moderate without a name; 255 where it was not made.
-- `probability_cloud:P`: the single-view probability is P or more; 255 where it was not made.
+- `bayes`, `bayes:NAME`: a flag of the Bayesian mask, single_moderate without a name; 255 where it has its fill value.
+  The real granule that was looked at (see `datasets._slstr_flags.read`) has none: a pixel without flag is clear there,
+  whether or not the mask was made.
+- `probability_cloud:P`: the single-view probability is P or more; 255 where there is none, which in that granule is all
+  but 5 % of the pixels.
 - `file:TEMPLATE`: a mask file, see `datasets._mask_files`.
 - `study`: what the EUMETSAT study learned: 0 clear-sky ocean, 1 everything else, land among it. It is no cloud mask.
 

@@ -11,8 +11,8 @@ from benchmark.api import UserError
 # Sentinel-3 PDGS File Naming Convention; the frame is blank in products that are not cut into frames.
 _TIME = r"(\d{8}T\d{6})"
 _PATTERN = re.compile(
-    rf"(S3[A-D])_SL_1_RBT____{_TIME}_{_TIME}_{_TIME}_(\d{{4}})_(\d{{3}})_(\d{{3}})_(\d{{4}}|_{{4}})"
-    r"_([A-Z0-9_]{3})_([A-Z])_([A-Z]{2})_([A-Z0-9]{3})\.SEN3",
+    rf"(S3[A-D])_SL_1_RBT____{_TIME}_{_TIME}_{_TIME}_\d{{4}}_\d{{3}}_\d{{3}}_(\d{{4}}|_{{4}})"
+    r"_[A-Z0-9_]{3}_[A-Z]_([A-Z]{2})_[A-Z0-9]{3}\.SEN3",
     re.ASCII,
 )
 
@@ -24,27 +24,16 @@ class Name:
     Attributes:
         platform: S3A to S3D.
         start, stop, creation: of sensing and processing, UTC, whole seconds.
-        duration: seconds; the number of rows does not follow from it.
-        cycle, relative_orbit: numbers of the repeat cycle and of the orbit in it.
         frame: along-track position of a frame, "" where the product is no frame.
-        centre: that processed it.
-        mode: O operational, F reference, D development, R reprocessing.
         timeliness: NR near real time, ST short time, NT not time critical.
-        baseline_collection: of the processing.
     """
 
     platform: str
     start: datetime
     stop: datetime
     creation: datetime
-    duration: int
-    cycle: int
-    relative_orbit: int
     frame: str
-    centre: str
-    mode: str
     timeliness: str
-    baseline_collection: str
 
 
 def parse(name: str) -> Name:
@@ -57,11 +46,10 @@ def parse(name: str) -> Name:
     try:
         if found is None:
             raise ValueError
-        platform, *times, duration, cycle, orbit, frame, centre, mode, timeliness, collection = found.groups()
+        platform, *times, frame, timeliness = found.groups()
         start, stop, creation = (datetime.strptime(time, "%Y%m%dT%H%M%S").replace(tzinfo=UTC) for time in times)
     except ValueError:
         raise UserError(
             f"{name} is not the name of an SLSTR level-1B product; the reader needs the product's own folder name"
         ) from None
-    numbers = (int(duration), int(cycle), int(orbit))
-    return Name(platform, start, stop, creation, *numbers, frame.strip("_"), centre, mode, timeliness, collection)
+    return Name(platform, start, stop, creation, frame.strip("_"), timeliness)

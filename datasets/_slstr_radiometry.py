@@ -40,12 +40,13 @@ def load(product: Path, bands: Sequence[str], view: str) -> dict[str, xr.DataArr
     Reflectance is a fraction that is not yet divided by cos(sun zenith); brightness temperature is in K.
 
     Raises:
-        UserError: a file is missing or cannot be read, or a band has no valid pixel.
+        UserError: a file or a variable is missing or cannot be read, or a band has no valid pixel.
     """
     letter = VIEWS[view]
     for band in bands:
         for file in needed(band, letter):
             open_file(product, file)
+    _check(product, bands, view)
     raw = _calibrated(product, bands, view)
     valid = {band: _measured(product, band, f"{stripe(band)}{letter}") for band in bands}
     found = {}
@@ -53,13 +54,41 @@ def load(product: Path, bands: Sequence[str], view: str) -> dict[str, xr.DataArr
         scale = 0.01 if BANDS[band].quantity == REFLECTANCE else 1.0
         values = raw[band].chunk({"y": ROWS, "x": -1}).drop_vars(list(raw[band].coords)) * scale
         found[band] = values.where(valid[band]).astype(np.float32)
-        if not _any_valid(found[band]):
+        if not _any_valid(product, found[band]):
             raise UserError(f"band {band} of {product.name} has no valid pixel in {view} view")
     return found
 
 
+def _check(product: Path, bands: Sequence[str], view: str) -> None:
+    """Raise UserError where satpy would fail, at an unknown detector not before its pixels are computed."""
+    solar: dict[str, int] = {}
+    for band in bands:
+        file = band_file(band, VIEWS[view])
+        variable(open_file(product, file), file.removesuffix(".nc"), product)
+        if BANDS[band].quantity == REFLECTANCE:
+            solar[band] = len(variable(open_file(product, "viscal.nc"), f"{band}_solar_irradiances", product))
+    if not solar:
+        return
+    name = f"detector_a{VIEWS[view]}"
+    last = float(_computed(product, variable(open_file(product, f"indices_a{VIEWS[view]}.nc"), name, product).max()))
+    band = min(solar, key=lambda name: solar[name])
+    if last >= solar[band]:
+        raise UserError(f"{name} of {product.name} holds {last:g}, and viscal.nc has {solar[band]} detectors of {band}")
+
+
+def _computed(product: Path, values: xr.DataArray) -> xr.DataArray:
+    try:
+        return values.compute()
+    except (OSError, RuntimeError) as error:  # netCDF4 raises either for a damaged chunk
+        raise UserError(f"{product.name} cannot be read: {error}") from None
+
+
 def _calibrated(product: Path, bands: Sequence[str], view: str) -> dict[str, xr.DataArray]:
-    """Return satpy's reflectance in percent and brightness temperature in K."""
+    """Return satpy's reflectance in percent and brightness temperature in K.
+
+    Raises:
+        UserError: satpy does not read a file.
+    """
     queries = {
         band: DataQuery(name=band, view=view, stripe=stripe(band), calibration=BANDS[band].quantity) for band in bands
     }
@@ -67,17 +96,21 @@ def _calibrated(product: Path, bands: Sequence[str], view: str) -> dict[str, xr.
     with _quiet():
         # The handlers read in square blocks of this constant; its default is a whole image, computed for every stripe.
         slstr_l1b.CHUNK_SIZE = ROWS
-        scene = Scene(filenames=files, reader="slstr_l1b")
-        scene.load(list(queries.values()))
-    return {band: scene[query] for band, query in queries.items()}
+        try:
+            scene = Scene(filenames=files, reader="slstr_l1b")
+            scene.load(list(queries.values()))
+            return {band: scene[query] for band, query in queries.items()}
+        except (OSError, ValueError, LookupError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{product.name} cannot be read with satpy's slstr_l1b: {reason}") from None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back what satpy says of files that are left out on purpose, and of block sizes."""
+    """Keep back what satpy says of files left out on purpose, of block sizes, and of errors before it raises them."""
     logger = logging.getLogger("satpy")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The specified chunks separate")
@@ -97,12 +130,13 @@ def _measured(product: Path, band: str, grid: str) -> xr.DataArray:
     return detector.notnull() & ~bad
 
 
-def _any_valid(values: xr.DataArray) -> bool:
+def _any_valid(product: Path, values: xr.DataArray) -> bool:
     """Whether a band has a valid pixel; looks from the middle outward, and usually at one block."""
     blocks = range(values.data.numblocks[0])
     middle = len(blocks) // 2
     order = sorted(blocks, key=lambda block: abs(block - middle))
-    return any(bool(np.isfinite(values.data.blocks[block]).any().compute()) for block in order)
+    parts = (xr.DataArray(np.isfinite(values.data.blocks[block]).any()) for block in order)
+    return any(bool(_computed(product, part)) for part in parts)
 
 
 def normalise(values: xr.DataArray, sun_zenith: xr.DataArray) -> xr.DataArray:

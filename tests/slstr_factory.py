@@ -156,16 +156,14 @@ class Make:
         """Return x (across, to the left) and y (along the track) of pixel centres in m."""
         rows, columns = self.size(grid[0])
         step, fine = (500.0, 2) if grid[0] == "a" else (1000.0, 1)
-        x = (TRACK[grid[1]] * fine - np.arange(columns) - 0.5) * step
-        y = (START * fine + np.arange(rows) + 0.5) * step
+        x = (TRACK[grid[1]] * fine - np.arange(columns)) * step
+        y = (START * fine + np.arange(rows)) * step
         shift = (0.0, 0.0) if fine == 2 else self.displaced
         return tuple(np.meshgrid(x + shift[0], y + shift[1]))
 
     def _tie_places(self) -> tuple:
         columns = 2 * TIE_TRACK + 1 + self.columns // 16
-        return tuple(
-            np.meshgrid((TIE_TRACK - np.arange(columns)) * 16000.0, (START + np.arange(self.rows) + 0.5) * 1e3)
-        )
+        return tuple(np.meshgrid((TIE_TRACK - np.arange(columns)) * 16000.0, (START + np.arange(self.rows)) * 1e3))
 
     def _ties(self, product: Path) -> None:
         x, y = self._tie_places()

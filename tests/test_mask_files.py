@@ -91,10 +91,52 @@ def test_files_that_are_no_masks_are_refused(tmp_path, name):
 def test_the_template_names_the_product(tmp_path):
     product = tmp_path / "S3A_1.SEN3"
     assert _mask_files.find("file:masks/{product}.tif", product) == tmp_path / "masks/S3A_1.tif"
-    assert _mask_files.find(f"file:{tmp_path}/m.nc", product) == tmp_path / "m.nc"
-    for label in ("file:", "file:{name}.nc", "file:{product", "file:{}.nc"):
-        with pytest.raises(UserError, match="label 'file:"):
+    assert (
+        _mask_files.find(f"file:{tmp_path}/{{product}}/m.nc", tmp_path / "o" / product.name) == tmp_path / "S3A_1/m.nc"
+    )
+    for label in ("file:{name}.nc", "file:{product", "file:{product}{}.nc", "file:{product.parent}.nc"):
+        with pytest.raises(UserError, match=f"^label '{label}' may hold the field {{product}} and no other braces$"):
             _mask_files.find(label, product)
+    with pytest.raises(UserError, match=r"^label 'file:' names no file, as in file:{product}.truth.nc$"):
+        _mask_files.find("file:", product)
+
+
+def test_a_template_without_the_product_would_label_all_with_one_mask(tmp_path):
+    with pytest.raises(UserError) as caught:
+        _mask_files.find("file:one.nc", tmp_path / "S3A_1.SEN3")
+    assert str(caught.value) == "label 'file:one.nc' names one file for all products; put {product} in it"
+
+
+@pytest.mark.parametrize(
+    ("product", "bare"),
+    [
+        ("S3A_1.SEN3", "S3A_1"),
+        ("S3A_1.SEN3.zip", "S3A_1"),
+        ("MSG4-20210827074336.123000000Z-NA.nat", "MSG4-20210827074336.123000000Z-NA"),
+        ("hrit-2021.08.27", "hrit-2021.08.27"),
+    ],
+)
+def test_dots_belong_to_the_name_of_a_product(tmp_path, product, bare):
+    assert _mask_files.find("file:{product}.tif", tmp_path / product) == tmp_path / f"{bare}.tif"
+
+
+@pytest.mark.parametrize("owner", ["A", "A.SEN3", " A.SEN3 ", ""])
+def test_the_mask_of_a_product_may_say_so(tmp_path, owner):
+    write_netcdf(tmp_path / "A.nc", attrs={"product_name": owner}, mask=np.ones((64, 96), np.uint8))
+    assert _mask_files.add(granule(), tmp_path / "A.SEN3", "file:{product}.nc")["mask"].values.all()
+
+
+def test_the_mask_of_another_product_is_refused(tmp_path):
+    write_netcdf(tmp_path / "A.nc", attrs={"product_name": "B.SEN3"}, mask=np.ones((64, 96), np.uint8))
+    with pytest.raises(UserError, match=r"^A.nc is the mask of B.SEN3, as its product_name says, and not of A.SEN3$"):
+        _mask_files.add(granule(), tmp_path / "A.SEN3", "file:{product}.nc")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.nc"])
+def test_a_folder_is_no_mask(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=f"{name} is a folder, and a mask is a file$"):
+        _mask_files.read(tmp_path / name, (2, 3))
 
 
 @pytest.mark.parametrize(("bands", "listed"), [("S8, S9", ["S8", "S9"]), ("", []), (None, None)])

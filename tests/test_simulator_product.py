@@ -224,6 +224,18 @@ def test_neighbours_are_500_m_apart_and_the_track_runs_south_west(path, frame):
     assert np.degrees(lat.mean()) == pytest.approx(frame.latitude, abs=0.02)
 
 
+def test_pixels_lie_where_the_tie_points_say(path, tmp_path):
+    """Half a pixel between the two would be 250 m: 0.0022 degrees of latitude."""
+    from datasets._slstr_geometry import planes
+
+    for file in ("flags_an.nc", "geometry_tn.nc", "geodetic_tx.nc"):
+        (tmp_path / file).symlink_to(path / file)
+    ds = planes(tmp_path, "an").compute()
+    for name, variable in (("lat", "latitude_an"), ("lon", "longitude_an")):
+        own = stored(path, "geodetic_an", variable) * 1e-6
+        assert np.abs((ds[name].values - own + 180) % 360 - 180).max() < 2e-4
+
+
 def test_times_run_from_start_to_stop(path, frame):
     for grid, rows in (("an", ROWS), ("in", ROWS // 2)):
         stamps = stored(path, f"time_{grid}", f"time_stamp_{grid[0]}")

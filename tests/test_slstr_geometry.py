@@ -10,6 +10,7 @@ from scipy.spatial import KDTree
 from shapely import Point, Polygon, contains_xy
 from slstr_factory import Make, change, lat_lon, real_product
 
+from benchmark.api import UserError
 from datasets import _slstr_flags as flags
 from datasets import _slstr_geometry as geometry
 from datasets._slstr_files import ROWS
@@ -30,7 +31,7 @@ def small(tmp_path, *bands, **given):
 def test_view_zenith_does_not_wrap_at_nadir(tmp_path, below):
     """Interpolated as a number it would not come down to 0 between two tie points, and might come out near 360."""
     ds = granule(small(tmp_path, "S1", "S8", below=below), ["S1"])
-    distance = np.abs((80 - np.arange(128) - 0.5) * 500 - below)
+    distance = np.abs((80 - np.arange(128)) * 500 - below)
     np.testing.assert_allclose(ds["view_zenith"], np.broadcast_to(distance / 20e3, (16, 128)), atol=0.01)
 
 
@@ -118,6 +119,40 @@ def test_1km_values_come_to_500m_whole_and_with_their_flags(tmp_path):
     bayes = geometry.coarse_index(product).bring(flags.read(product, "in")["bayes"])
     assert bayes.dtype == np.uint8
     assert flags.has(bayes, "single_moderate").shape == (2 * ROWS, 32)
+
+
+@pytest.mark.parametrize(
+    ("file", "offset", "value", "said"),
+    [
+        ("flags_an.nc", "start_offset", 0, "the tie points in geometry_tn.nc of {} lie elsewhere than the pixels"),
+        ("geometry_tn.nc", "track_offset", 64, "the tie points in geometry_tn.nc of {} lie elsewhere than the pixels"),
+        ("flags_in.nc", "start_offset", 0, "the pixels of flags_in.nc in {} do not lie on those of flags_an.nc"),
+    ],
+)
+def test_grids_that_lie_apart_are_refused(tmp_path, file, offset, value, said):
+    """Angles would be those of the tie grid's edge, carried on over any distance."""
+    product = small(tmp_path, "S1")
+    with Dataset(product / file, "r+") as nc:
+        nc.setncattr(offset, np.int32(value))
+    with pytest.raises(UserError, match=said.format(product.name)):
+        granule(product, ["S1"])
+
+
+def test_pixels_of_real_product_lie_at_their_number():
+    """Inland water is from a map: where the grids are laid on each other rightly it differs least, on no side less."""
+    real = real_product()
+    fine, coarse = (flags.has(flags.read(real, grid)["confidence"], "inland_water").values for grid in ("an", "in"))
+    on, of = geometry.lattice(real, "flags_an.nc"), geometry.lattice(real, "flags_in.nc")
+    rows, columns = (np.rint(places).astype(int)[4:-4] for places in (of.rows_in(on), of.columns_in(on)))
+
+    def differing(down, right):
+        return float((fine[np.ix_(rows + down, columns + right)] != coarse[4:-4, 4:-4]).mean())
+
+    here, above, below = differing(0, 0), differing(-1, 0), differing(1, 0)
+    left, right = differing(0, -1), differing(0, 1)
+    assert here < 0.85 * min(above, below, left, right)
+    assert above == pytest.approx(below, rel=0.05)
+    assert left == pytest.approx(right, rel=0.05)
 
 
 def test_places_of_real_product_lie_in_its_footprint():

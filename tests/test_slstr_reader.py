@@ -1,7 +1,10 @@
 """SLSTR products as granules: radiometry, flags, geometry, faults."""
 
+import warnings
+
 import numpy as np
 import pytest
+from netCDF4 import Dataset
 from satpy.readers.slstr_l1b import CHANCALIB_FACTORS
 from slstr_factory import (
     BLANK_FRAME,
@@ -104,10 +107,29 @@ def test_flags_are_integers(tmp_path, filled):
     """Decoded, flags that have a fill value are floating-point numbers."""
     product = small(tmp_path, "S8", filled=filled)
     found = flags.read(product, "in")
-    types = {name: str(found[name].dtype) for name in flags.FLAGS}
+    types = {name: str(found[name].dtype) for name in (*flags.FLAGS, "pointing")}
     assert types == {"cloud": "uint16", "confidence": "uint16", "bayes": "uint8", "pointing": "uint8"}
     assert all(found[name].chunks is not None for name in found)
     assert not set(flags.PROBABILITIES) & set(flags.read(product, "an"))
+
+
+def test_what_nothing_asks_for_may_be_absent(tmp_path):
+    product = small(tmp_path, "S8")
+    with Dataset(product / "flags_in.nc", "r+") as nc:
+        for name in ("pointing_in", "probability_cloud_dual_in"):
+            nc.renameVariable(name, f"old_{name}")
+    assert set(flags.read(product, "in")) == {"cloud", "confidence", "bayes", "probability_cloud_single"}
+    assert faults(granule(product, ["S8"])) == []
+
+
+@pytest.mark.parametrize(("masks", "count"), [(None, 0), ([1, 2], 2)])
+def test_flags_need_a_mask_for_each_meaning(tmp_path, masks, count):
+    product = small(tmp_path, "S8")
+    with Dataset(product / "flags_in.nc", "r+") as nc:
+        nc["confidence_in"].delncattr("flag_masks")
+        if masks:
+            nc["confidence_in"].flag_masks = np.array(masks, np.uint16)
+    refuse(f"^flags confidence have 16 flag_meanings and {count} flag_masks$", product, ["S8"])
 
 
 def test_probability_is_decoded(whole):
@@ -198,6 +220,8 @@ def test_faults_of_the_request(tmp_path):
     product = small(tmp_path, "S1", "S8")
     refuse(r"lacks S2, S3, S4, S5, S6, S7, S9 in nadir view; choose with --bands from S1, S8$", product)
     refuse("SLSTR has no band 'B4'", product, ["B4"])
+    for bands in ([""], ["S8", ""]):
+        refuse("one of the bands has an empty name; bands are named with commas between them", product, bands)
     refuse("holds no band in oblique view", product, ["S8"], "oblique")
     refuse("there is no view 'up'", product, ["S8"], "up")
     product = product.rename(tmp_path / "mine.SEN3")
@@ -217,6 +241,51 @@ def test_truncated_file_is_named(tmp_path, file):
     data = (product / file).read_bytes()
     (product / file).write_bytes(data[: len(data) // 2])
     refuse(f"^{file} of {NAME} cannot be read", product, ["S1"])
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("S1_radiance_an.nc", "S1_radiance_an"), ("viscal.nc", "S1_solar_irradiances")]
+)
+def test_missing_variable_is_named(tmp_path, file, name):
+    product = small(tmp_path, "S1")
+    with Dataset(product / file, "r+") as nc:
+        nc.renameVariable(name, "old")
+    refuse(f"^variable {name} is missing from {file} of {NAME}$", product, ["S1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("start_time", "2021-08-27T07:43:36Z", f"^{NAME} cannot be read with satpy's slstr_l1b: time data '2021"),
+        ("start_time", "NaT", f"^{NAME} cannot be read with satpy's slstr_l1b: time data 'NaT'"),
+        ("absolute_orbit_number", "x", f"^'x' in {NAME} is not the number of an orbit$"),
+        ("absolute_orbit_number", np.array([1, 2]), f"in {NAME} is not the number of an orbit$"),
+    ],
+)
+def test_attributes_that_cannot_be_are_one_sentence(tmp_path, caplog, name, value, said):
+    product = small(tmp_path, "S8")
+    with Dataset(product / "S8_BT_in.nc", "r+") as nc:
+        nc.setncattr(name, value)
+    refuse(said, product, ["S8"])
+    assert not caplog.records
+
+
+def test_detector_that_the_calibration_does_not_know(tmp_path):
+    """Satpy fails at it when pixels are computed, with no word about the product."""
+    product = small(tmp_path, "S1", "S5", "S8")
+    change(product, "indices_an.nc", "detector_an", (5, 7), 4)
+    refuse(f"^detector_an of {NAME} holds 4, and viscal.nc has 4 detectors of S1$", product, ["S5", "S1"])
+    assert np.isfinite(granule(product, ["S5"])["toa"]).all()  # which has eight
+    assert np.isfinite(granule(product, ["S8"])["toa"]).all()
+
+
+def test_angles_of_the_sun_that_are_all_missing_are_told(tmp_path):
+    product = small(tmp_path, "S1", "S8")
+    change(product, "geometry_tn.nc", "solar_zenith_tn", (slice(None),), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        refuse(f"^geometry_tn.nc of {NAME} holds no angle of the sun where the image is$", product, ["S1"])
+    assert np.isfinite(granule(product, ["S8"])["toa"]).all()
 
 
 def test_band_of_fill_is_refused(tmp_path):

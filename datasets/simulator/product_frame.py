@@ -50,7 +50,7 @@ class Frame:
         seed: of everything random.
         rows, columns: of the 500 m grid.
         regime: what is simulated.
-        track: column of the 500 m grid whose left edge is the sub-satellite track; it may lie outside the frame.
+        track: column of the 500 m grid whose centre is on the sub-satellite track; it may lie outside the frame.
         latitude, longitude: of the frame's centre, degrees.
         day: of the year.
         start: when the first row is crossed, UTC.
@@ -75,7 +75,7 @@ class Frame:
     @property
     def across(self) -> np.ndarray:
         """Centres of the 500 m columns, km east of the track."""
-        return (np.arange(self.columns) + 0.5 - self.track) * FINE * PIXEL
+        return (np.arange(self.columns) - self.track) * FINE * PIXEL
 
     @property
     def stop(self) -> np.datetime64:
@@ -151,7 +151,7 @@ def draw(rows: int, columns: int, seed: int) -> Frame:
     latitude, day, zenith, azimuth = scene.draw_sun(rng, regime)
     track = TRACK - _window(rng, regime, columns)
     shape = (FINE * rows + 2 * BORDER, FINE * columns + 2 * BORDER)
-    across = (np.arange(shape[1]) - BORDER + 0.5) * PIXEL - track * FINE * PIXEL
+    across = (np.arange(shape[1]) - BORDER - 0.5 - track * FINE) * PIXEL
     grid = Grid(shape, across, zenith, (azimuth - tables.IMAGE_UP) % 360)
     longitude = rng.uniform(-180, 180)
     centre = np.datetime64(f"{rng.integers(2018, 2025)}-01-01", "us") + np.timedelta64(int(day), "D")

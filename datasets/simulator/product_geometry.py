@@ -3,7 +3,9 @@
 Simplified against a real product: the earth is a sphere; pixels lie on an exact grid along a great circle, with a
 bearing of 180 degrees + tables.IMAGE_UP at the frame's centre; the sun's angles are the same everywhere and the view's
 depend on the distance from the track alone, because the scene is rendered so; azimuths do not follow the convergence of
-the meridians; all ground is at sea level.
+the meridians; all ground is at sea level. As in the real product, a pixel of the 500 m grid lies at its number, of rows
+from the start offset and of columns from the track; a pixel of 1 km measures the middle of its four, a quarter of a
+pixel beyond its number, and says so in its coordinates.
 """
 
 from __future__ import annotations
@@ -36,13 +38,18 @@ def centres(frame: Frame, size: int, offset: tuple[int, int] = (0, 0)) -> tuple[
     """
     step = size * 2 * PIXEL
     along = (np.arange(frame.rows // size) + 0.5) * step + offset[0] * PIXEL
-    across = (np.arange(frame.columns // size) + 0.5) * step - frame.track * 2 * PIXEL + offset[1] * PIXEL
+    across = (np.arange(frame.columns // size) + 0.5) * step - (2 * frame.track + 1 - offset[1]) * PIXEL
     return along, across
 
 
 def ties(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tie points in km: (y,) from the frame's first edge, on the rows of the 1 km grid; (x,) east."""
-    return centres(frame, 2)[0], (np.arange(TIE_COLUMNS) - TIE_TRACK) * TIE_STEP
+    """Return the tie points in km: (y,) from the frame's first edge, on every other row of 500 m; (x,) east."""
+    return centres(frame, 1)[0][::2], (np.arange(TIE_COLUMNS) - TIE_TRACK) * TIE_STEP
+
+
+def northing(frame: Frame, along: np.ndarray) -> np.ndarray:
+    """Return y of a product's cartesian coordinates in m: from the ascending node, where row 0 is centred."""
+    return np.asarray(1000 * (along - PIXEL + frame.start_offset))
 
 
 def places(frame: Frame, along: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +61,7 @@ def places(frame: Frame, along: np.ndarray, across: np.ndarray) -> tuple[np.ndar
     bearing = np.radians(90 + tables.IMAGE_UP)
     sideways, onwards = np.cos(bearing) * north + np.sin(bearing) * east, -np.sin(bearing) * north
     onwards = onwards + np.cos(bearing) * east
-    aside = (frame.columns / 2 - frame.track) * 2 * PIXEL / tables.EARTH_RADIUS
+    aside = (frame.columns - 1 - 2 * frame.track) * PIXEL / tables.EARTH_RADIUS
     track, normal = (
         np.cos(aside) * centre - np.sin(aside) * sideways,
         np.sin(aside) * centre + np.cos(aside) * sideways,

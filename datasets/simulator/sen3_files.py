@@ -194,7 +194,7 @@ def _positions(frame: Frame, grid: str, cells: Cells, offset: tuple[int, int]) -
     """Yield geodetic and cartesian coordinates of a grid: of its pixels, not of the measurements copied into them."""
     along, across = geometry.centres(frame, 1 if grid == "an" else 2, offset)
     latitude, longitude = geometry.places(frame, along[:, None], across)
-    x, y = np.meshgrid(-1000 * across, 1000 * (along + frame.start_offset))
+    x, y = np.meshgrid(-1000 * across, geometry.northing(frame, along))
     for kind, planes in (
         ("geodetic", {"latitude": latitude, "longitude": longitude, "elevation": np.zeros_like(latitude)}),
         ("cartesian", {"x": x, "y": y}),

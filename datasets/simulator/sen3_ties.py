@@ -24,7 +24,7 @@ def ties(frame: Frame) -> Iterator[File]:
     along, across = geometry.ties(frame)
     shape = (len(along), len(across))
     x = np.broadcast_to(-1000.0 * across, shape)
-    y = np.broadcast_to(1000.0 * (along[:, None] + frame.start_offset), shape)
+    y = np.broadcast_to(geometry.northing(frame, along[:, None]), shape)
     yield _tie_file(frame, "cartesian_tx", {"x_tx": (x, {"units": "m"}), "y_tx": (y, {"units": "m"})})
     yield _tie_file(frame, "geodetic_tx", _coordinates(*geometry.places(frame, along[:, None], across)))
     angles = {}
