@@ -15,10 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from datasets._slstr_manifest import MANIFEST, Listed, Unsound, read_manifest, wanted
-from datasets._slstr_patience import Patient, Short
+from datasets._slstr_patience import CHUNK, Patient, Short
 from datasets._slstr_store import Product, Store
 
-CHUNK = 1 << 18
 # Times that a file may arrive with another content than its manifest says.
 ARRIVALS = 3
 
@@ -151,15 +150,20 @@ class Transfer:
         """
         what = f"{self.name} of {self.target.product.name}"
         ends = self.patient.limits.ends(self.listed.size)
+        if _size(self.part) > self.listed.size:
+            self._discard()  # no server could go on where it ends
         for _ in range(ARRIVALS):
             if not _is(self.part, self.listed.size):
                 self.store.fill(what, partial(self._append, ends), ends, lambda: _size(self.part))
             if self._sound():
                 self.part.replace(self.target.partial / self.name)
                 return
-            self.meter.add(-_size(self.part))
-            self.part.unlink()
+            self._discard()
         raise Unsound(f"{what} arrived {ARRIVALS} times with another content than its manifest says")
+
+    def _discard(self) -> None:
+        self.meter.add(-_size(self.part))
+        self.part.unlink()
 
     def _append(self, ends: float) -> None:
         """Append what lacks; raises Short where the transfer ends early or takes too long."""

@@ -1,24 +1,32 @@
 """How long to bear with a server that is slow, busy or away: one rule for every request of a download.
 
 eumdac 3.1 sets no time limit on its requests, repeats them at once from every thread, and sleeps for as long as an
-answer 429 asks; `Adapter` turns such answers into exceptions, and `Patient` waits.
+answer 429 asks; `Adapter` turns such answers into exceptions, and `Patient` waits. A limit of silence alone would not
+end an answer that comes byte by byte, so each is read piece by piece, against the clock.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse
 
 Result = TypeVar("Result")
+
+CHUNK = 1 << 18
+# Bytes of an answer that is no file: a page of a search, the largest, has a few millions.
+LARGEST = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,10 @@ class Slow(Short):
     """A transfer that goes on, but has gone on for too long."""
 
 
+class Large(requests.RequestException):
+    """An answer of more bytes than such an answer has."""
+
+
 class Stopped(Exception):
     """Another thread failed: leave off."""
 
@@ -95,21 +107,53 @@ LOST = (
 )
 
 
+def take(stream: BaseHTTPResponse, most: int, go_on: Callable[[], None]) -> bytes:
+    """Return the rest of an answer.
+
+    Args:
+        stream: the answer.
+        most: bytes that it may have.
+        go_on: called after each piece; raises where it takes too long.
+
+    Raises:
+        Large: it has more bytes.
+    """
+    body = bytearray()
+    while chunk := stream.read1(CHUNK, decode_content=True):
+        body += chunk
+        if len(body) > most:
+            raise Large(f"more than {most} bytes")
+        go_on()
+    return bytes(body)
+
+
+def in_time(ends: float) -> None:
+    """Raise Slow after a moment of the monotonic clock."""
+    if time.monotonic() > ends:
+        raise Slow
+
+
 class Adapter(HTTPAdapter):
     """Gives every request a time limit and lets `Patient` alone repeat it; takes the place of eumdac's own."""
 
     def __init__(self, patience: Patience, max_retries: Any = 0) -> None:
-        self._silence = patience.silence
+        self._limits = patience
         super().__init__(max_retries=0)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """Send a request.
+        """Send a request, and read the answer unless it is the stream of a file.
 
         Raises:
             Busy: the answer is 429 or 5xx.
+            Slow: it takes longer than work without a file may.
+            Large: it has more bytes than any answer that is no file.
         """
-        options["timeout"] = self._silence
+        ends, options["timeout"] = self._limits.ends(0), self._limits.silence
         response = super().send(request, *args, **options)
+        if not (options.get("stream") and response.ok):
+            with response:
+                body = take(response.raw, LARGEST, partial(in_time, ends))
+            response.raw = urllib3.HTTPResponse(io.BytesIO(body), preload_content=False)
         if response.status_code == 429 or response.status_code >= 500:
             with response:
                 raise Busy(response.status_code, _asked(response))
@@ -167,5 +211,4 @@ class Patient:
         """Raise Stopped if nothing more should be attempted, and Slow after a moment."""
         if self.stop.is_set():
             raise Stopped
-        if time.monotonic() > ends:
-            raise Slow
+        in_time(ends)

@@ -42,7 +42,7 @@ def query_of(search: Search) -> Query:
     """Return what to ask the Data Store for.
 
     Raises:
-        UserError: a date that is none, an end before the start, or an option that there is not.
+        UserError: a date that is none, an end before the start, an area without width, or an option that there is not.
     """
     options = dict(search.options)
     unknown = next((name for name in options if name not in OPTIONS), None)
@@ -80,7 +80,10 @@ def _one_of(name: str, options: Mapping[str, Any], known: tuple[str, ...]) -> st
 
 def _boxes(west: float, south: float, east: float, north: float) -> list[str]:
     spans = [(west, east)] if west < east else [(west, 180.0), (-180.0, east)]
-    return [f"{left:.9g},{south:.9g},{right:.9g},{north:.9g}" for left, right in spans]
+    boxes = [f"{left:.9g},{south:.9g},{right:.9g},{north:.9g}" for left, right in spans if left < right]
+    if west == east or not boxes:
+        raise UserError(f"the area from {west:g} to {east:g} degrees east has no width")
+    return boxes
 
 
 def newest(found: list[Product]) -> list[Product]:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import eumdac.request
@@ -30,12 +31,14 @@ from urllib3 import BaseHTTPResponse
 from benchmark.api import UserError
 from datasets._slstr_manifest import MANIFEST, Unsound
 from datasets._slstr_names import parse
-from datasets._slstr_patience import LOST, Adapter, Busy, Patience, Patient
+from datasets._slstr_patience import LOST, Adapter, Busy, Large, Patience, Patient, take
 
 # SLSTR level-1B radiances and brightness temperatures (SL_1_RBT), the series processed in near-real and non-real time;
 # from memory, as several public programs use it; a reprocessed series has another id.
 COLLECTION = "EO:EUM:DAT:0411"
 TOKEN = "the request for a token"
+# Bytes of a manifest; that of a product has a tenth of a million.
+LARGEST_MANIFEST = 8_000_000
 
 Result = TypeVar("Result")
 
@@ -99,11 +102,25 @@ def addresses() -> URLs:
     """Return eumdac's addresses, with EUMETSAT_API for their common beginning where that is set."""
     urls, base = URLs(), os.environ.get("EUMETSAT_API", "")
     if base:
-        # The token service gets the secret: in the open only as far as this machine.
-        if not re.match(r"https://.|http://(127\.0\.0\.1|localhost)([:/]|$)", base):
-            raise UserError(f"EUMETSAT_API is '{base}', not an address that begins with https://")
+        if not _trusted(base):
+            raise UserError(
+                "EUMETSAT_API is not an address that begins with https:// and a host, without a user's name"
+            )
         urls["DEFAULT"]["api"] = base.rstrip("/")
     return urls
+
+
+def _trusted(address: str) -> bool:
+    """Whether the token service may be there: it gets the secret, in the open only as far as this machine."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname
+    except ValueError:
+        return False
+    # What comes before an @ looks like a host and is none.
+    if not host or "@" in parts.netloc or "\\" in address:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and host in ("127.0.0.1", "localhost"))
 
 
 class _Token(AccessToken):
@@ -151,22 +168,28 @@ class Store:
 
     def _search(self, query: Mapping[str, Any]) -> list[Product]:
         # The address is asked first: a search in a collection that is not there may also just find nothing.
-        collection = self._store.get_collection(COLLECTION)
+        collection, found, ends = self._store.get_collection(COLLECTION), [], self._limits.ends(0)
         try:
             collection.title  # noqa: B018
-            return [product_of(str(each), each.md5, each.entries) for each in collection.search(**query)]
+            for each in collection.search(**query):
+                self._patient.go_on(ends)
+                found.append(product_of(str(each), each.md5, each.entries))
+            return found
         except (LookupError, TypeError, AttributeError, ElementTree.ParseError):
             raise self._strange() from None
 
     def manifest(self, product: Product) -> bytes:
         """Return the manifest of a product."""
-        entry = product.entry(MANIFEST)
+        what, entry, ends = f"{MANIFEST} of {product.name}", product.entry(MANIFEST), self._limits.ends(0)
 
         def read() -> bytes:
             with self.stream(product, entry) as (stream, _):
-                return stream.read()
+                try:
+                    return take(stream, LARGEST_MANIFEST, partial(self._patient.go_on, ends))
+                except Large:
+                    raise Unsound(f"{what} has more than {LARGEST_MANIFEST / 1e6:.0f} MB, so it is none") from None
 
-        return self._try(f"{MANIFEST} of {product.name}", read, self._limits.tries)
+        return self._try(what, read, self._limits.tries, ends)
 
     @contextmanager
     def stream(

@@ -79,16 +79,30 @@ def _open(product: Path, bands: Sequence[str], options: Mapping[str, Any]) -> xr
 def check(path: Path) -> str:
     """Compare names, sizes and checksums of a product, or of a folder of them, with what they should be.
 
+    Files may be absent, for a partial product is one too; those that the reader needs are named.
+
     Raises:
-        UserError: the first fault.
+        UserError: the first fault; a product without a measurement is one.
     """
-    from datasets import _slstr_manifest, _slstr_names
+    from datasets import _slstr_names
 
     found = _granules.products([path], is_product)
     for product in found:
         _slstr_names.parse(product.name)
-    files = sum(map(_slstr_manifest.verify, found))
-    return f"{len(found)} product(s), {files} files as their manifests say"
+    return "; ".join(map(_checked, found))
+
+
+def _checked(product: Path) -> str:
+    """Return how many files of a product's manifest are there, and which of the needed ones are not."""
+    from datasets import _slstr_manifest as manifest
+
+    present = manifest.verify(product)
+    listed = manifest.read_manifest((product / manifest.MANIFEST).read_bytes(), product.name)
+    if not any((product / name).exists() for name in listed if "_radiance_" in name or "_BT_" in name):
+        raise UserError(f"{product.name} holds no measurement: each *_radiance_*.nc and *_BT_*.nc is absent")
+    said = f"{product.name}: {present} of {len(listed)} files are there, all as the manifest says"
+    absent = [name for name in manifest.wanted(listed, "needed") if not (product / name).exists()]
+    return f"{said}; absent and needed: {', '.join(absent)} (partial product)" if absent else said
 
 
 def fetch(search: Search, say: Callable[[str], None], progress: Progress) -> int:

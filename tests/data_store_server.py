@@ -125,7 +125,9 @@ class _Handler(BaseHTTPRequestHandler):
         with self.store.lock:
             self.store.seen.append((what, self.headers.get("Range")))
             fault = self.store.faults[what].pop(0) if self.store.faults.get(what) else {}
-        if "status" in fault:
+        if "status" in fault and "trickle" in fault:
+            self.trickle(fault["body"], fault["trickle"], fault["status"])
+        elif "status" in fault:
             self.answer(fault["status"], fault.get("body", b""), fault.get("headers"))
         return fault
 
@@ -166,13 +168,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(404, b'{"title": "Not found"}')
 
     def search(self, query: dict[str, str]) -> None:
-        if "status" in self.failed("search"):
+        fault = self.failed("search")
+        if "status" in fault:
             return
         self.store.queries.append(query)
         first, last = (re.sub(r"[-:Z]", "", query[term]) for term in ("dtstart", "dtend"))
         ids = [id for id in self.store.products if first <= id[16:31] <= last]
         page = ids[int(query["si"]) : int(query["si"]) + int(query["c"])]
-        self.json({"totalResults": len(ids), "features": [self.store.feature(id) for id in page]})
+        found = {"totalResults": len(ids), "features": [self.store.feature(id) for id in page]}
+        if "trickle" in fault:
+            self.trickle(json.dumps(found).encode(), fault["trickle"])
+        else:
+            self.json(found)
 
     def entry(self, id: str, title: str) -> None:
         name = title.rpartition("/")[2]
@@ -215,8 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(status, content, {"Content-Length": str(len(content)), **headers})
         time.sleep(fault.get("stall", 0))
 
-    def trickle(self, content: bytes, pause: float) -> None:
-        self.send_response(200)
+    def trickle(self, content: bytes, pause: float, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Content-Disposition", 'attachment; filename="slow.nc"')
         self.end_headers()

@@ -9,7 +9,7 @@ import xarray as xr
 from patch_factory import CLOUDY, GROUND, HLS5, bands, blobs, make_part
 
 from benchmark import artifacts, catalog, record
-from benchmark.api import Budget, Context
+from benchmark.api import Budget, Context, UserError, digest
 from benchmark.plan import Cell
 from benchmark.record import OK, Record
 from benchmark.sources import Source
@@ -46,8 +46,13 @@ def granule(rows=96, columns=120, seed=0, roles=ROLES, night=False, chunk=32, na
 
 
 def open_product(path, wanted, options):
-    assert not options
-    ds = granule(**json.loads(path.read_text()))
+    facts = json.loads(path.read_text())
+    views = facts.pop("views", [])
+    if options and options["view"] not in views:
+        raise UserError("fake products have no option 'view'")
+    ds = granule(**facts)
+    if views:
+        ds = ds.assign_attrs(provenance=ds.attrs["provenance"] | {"view": options.get("view", views[0])})
     return ds.isel(band=[place for place, role in enumerate(ds.role.values) if role in wanted])
 
 
@@ -55,7 +60,7 @@ SOURCE = Source(
     name="fake",
     summary="",
     recognises=lambda path: path.suffix == ".fake",
-    version=lambda request: "",
+    version=lambda request: digest([path.read_bytes() for path in request.paths]),
     make=lambda request, progress: None,
     open=open_product,
 )
@@ -89,14 +94,14 @@ def cell(row, roles=HLS5, **changes):
     return Cell(**(facts | changes))
 
 
-def run(out, row, size=32, roles=HLS5, **changes):
+def run(out, row, size=32, roles=HLS5, view="", grid="", **changes):
     """Fit a row and leave its run below `out`, as a cell does; return the folder."""
     train, val = (make_part(8, size, roles, seed) for seed in (1, 2))
     method = row.method(**row.params)
     made = cell(row, roles, **changes)
     method.fit(train, val, Context(budget=made.budget))
     folder = made.folder(out)
-    artifacts.save(method, folder / "model", train.images.bands, train.images.shape[2:])
+    artifacts.save(method, folder / "model", train.images.bands, train.images.shape[2:], view, grid)
     environment = {"commit": "0123456789", "dirty": False}
     record.write(Record(made.key, asdict(made), OK, environment=environment), folder)
     return folder

@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,69 @@ def test_round_trip_of_plain_values(tmp_path):
     assert not hasattr(again, "scratch")
 
 
+def learned(tmp_path):
+    method = Plain()
+    method.fit(None, None, None)
+    artifacts.save(method, tmp_path)
+
+
+def change(folder, **facts):
+    """Change what a saved method says of itself, with the sums of the files as they are now."""
+    path = folder / artifacts.FILE
+    files = {name: total for name, total in artifacts.sums(folder).items() if name != artifacts.FILE}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": files} | facts))
+
+
+def test_a_damaged_file_is_refused_before_it_is_read(tmp_path):
+    learned(tmp_path)
+    path = tmp_path / "table_.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match=r"table_\.npy is damaged; run its row again with --fresh"):
+        artifacts.load(Plain, tmp_path)
+    path.unlink()
+    with pytest.raises(UserError, match=r"table_\.npy is missing"):
+        artifacts.load(Plain, tmp_path)
+
+
+def test_a_truncated_booster_does_not_end_the_process(tmp_path):
+    import lightgbm
+
+    method = Plain()
+    x = np.random.default_rng(0).random((200, 2))
+    data = lightgbm.Dataset(x, x[:, 0] > 0.5)
+    method.booster_ = lightgbm.train({"objective": "binary", "verbose": -1, "num_threads": 1}, data, 5)
+    artifacts.save(method, tmp_path)
+    path = tmp_path / "booster_.txt"
+    path.write_text(path.read_text()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"booster_\.txt is damaged"):
+        artifacts.load(Plain, tmp_path)
+
+
+def test_a_method_whose_code_has_changed_is_refused(tmp_path):
+    learned(tmp_path)
+    change(tmp_path, params={"width": 3, "depth": 2})
+    with pytest.raises(UserError, match=r"the code of Plain has changed since .*'depth'; run its row again"):
+        artifacts.load(Plain, tmp_path)
+
+
+def test_what_no_loader_reads_is_refused(tmp_path):
+    learned(tmp_path)
+    (tmp_path / "table_.npy").write_bytes(b"")
+    change(tmp_path)
+    with pytest.raises(UserError, match=r"does not fit the code or the packages that are here now \(EOFError: "):
+        artifacts.load(Plain, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", "{", '{"method": "Plain", "params": {}}'])
+def test_a_damaged_description_is_refused(tmp_path, content):
+    learned(tmp_path)
+    (tmp_path / artifacts.FILE).write_text(content)
+    with pytest.raises(UserError, match=r"holds no fitted method|does not say all that its method is made of"):
+        artifacts.load(Plain, tmp_path)
+    with pytest.raises(UserError, match=r"holds no fitted method|does not say what its method was trained on"):
+        artifacts.inputs(tmp_path)
+
+
 def test_what_cannot_be_stored_safely_is_refused(tmp_path):
     method = Plain()
     method.thing_ = object()
@@ -71,6 +135,7 @@ def test_estimator_of_an_untrusted_type_is_refused(tmp_path):
     method.model_ = FunctionTransformer(np.exp)
     artifacts.save(method, tmp_path)
     skops.io.dump(FunctionTransformer(print_anything), tmp_path / "model_.skops")
+    change(tmp_path)
     with pytest.raises(UserError, match="not trusted"):
         artifacts.load(Plain, tmp_path)
 
@@ -107,5 +172,6 @@ def test_torch_module_keeps_trainable_parameters_and_buffers_only(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"1.weight": torch.ones(2)}, tmp_path / "network_.safetensors")
+    change(tmp_path)
     with pytest.raises(UserError, match="lacks tensors"):
         artifacts.load(Net, tmp_path)

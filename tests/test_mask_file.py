@@ -155,8 +155,8 @@ def test_a_mask_says_where_it_is_from(written, model):
 def test_what_has_no_value_is_left_out(model):
     ds = granule(roles=tuple(band.role for band in model.bands))
     ds["lat"] = ds.lat * np.nan
-    facts = _mask_facts.describe(model, ds.assign_attrs(provenance={}))
-    assert not {"spatial_resolution", "processing_baseline", "checkpoint"} & set(facts)
+    facts = _mask_facts.describe(model, ds.assign_attrs(provenance={}, version=""))
+    assert not {"spatial_resolution", "processing_baseline", "checkpoint", "view", "view_of_training"} & set(facts)
 
 
 def test_cog_holds_mask_probability_and_places(written, tmp_path):

@@ -3,6 +3,7 @@ import os
 import tracemalloc
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import netCDF4
 import numpy as np
@@ -13,7 +14,7 @@ import xarray as xr
 from patch_factory import HLS5, bands, make_images
 from typer.testing import CliRunner
 
-from benchmark import artifacts, catalog, granule, planner, predict, record, trained
+from benchmark import _mask_facts, artifacts, catalog, cell, granule, planner, predict, record, trained
 from benchmark.api import Context, Row, UserError, Weights
 from benchmark.cli_predict import predict as verb
 from benchmark.plan import Plan
@@ -179,6 +180,72 @@ def test_the_same_model_does_not_predict_twice(tmp_path):
     assert not again(product=newer)
 
 
+@pytest.mark.parametrize("other", [{"rows": 64}, {"night": False, "roles": (*product_factory.ROLES, "BT_12")}])
+def test_a_product_of_the_same_name_with_other_content_is_another(tmp_path, command, other):
+    folder = product_factory.run(tmp_path / "elsewhere", ROWS["pixelwise"])
+    args = ("--method", folder, "--out", tmp_path / "masks", "--quicklook")
+    path = product_factory.product(tmp_path)
+    assert "already there" not in command(path, *args)[1]
+    assert "already there" in command(path, *args)[1]
+    path = product_factory.product(tmp_path, **other)
+    code, said = command(path, *args)
+    assert (code, "already there" in said) == (0, False), said
+    assert masks(tmp_path / "masks" / "FAKE_0_pixelwise.nc")[0].shape == (other.get("rows", 96), 120)
+
+
+def test_the_shape_of_a_product_counts_beside_its_version(tmp_path):
+    one = model(tmp_path, "pixelwise")
+    ds = predict.open_product(one, product_factory.product(tmp_path))
+    assert _mask_facts.prediction(one, ds) != _mask_facts.prediction(one, ds.isel(y=slice(64)))
+
+
+def test_a_mask_written_anew_leaves_no_picture_of_an_older_one(tmp_path, command):
+    path, out = product_factory.product(tmp_path), tmp_path / "masks"
+    args = ("--method", product_factory.run(tmp_path / "elsewhere", ROWS["pixelwise"]), "--out", out)
+    command(path, *args, "--cog", "--quicklook")
+    assert command(path, *args)[0] == 0
+    assert len(list(out.iterdir())) == 3, "the mask is the same, so they stay"
+    assert command(path, *args, "--fresh")[0] == 0
+    assert [one.name for one in out.iterdir()] == ["FAKE_0_pixelwise.nc"]
+    (out / "FAKE_0_pixelwise.tif").mkdir()
+    code, said = command(path, *args, "--fresh")
+    assert code == 2
+    assert "belongs to an older mask and cannot be removed" in said
+
+
+def test_a_product_is_opened_in_the_view_of_the_training_data(tmp_path):
+    oblique, nadir = (model(tmp_path / view, "pixelwise", view=view) for view in ("oblique", "nadir"))
+    path = product_factory.product(tmp_path, views=["nadir", "oblique"])
+    for one in (oblique, nadir):
+        ds = predict.open_product(one, path)
+        assert ds.attrs["provenance"]["view"] == one.view
+        with netCDF4.Dataset(predict.predict(one, ds, tmp_path / one.view, False, nothing).path) as file:
+            assert (file.view, file.view_of_training, file.grid) == (one.view, one.view, "an")
+    single = product_factory.product(tmp_path, name="single")
+    with pytest.raises(
+        UserError, match="row 'pixelwise' was trained on the oblique view: fake products have no option"
+    ):
+        predict.open_product(oblique, single)
+    assert predict.open_product(nadir, single)
+    assert predict.open_product(replace(oblique, view="from 41.5 degrees east"), single)
+
+
+def test_a_model_of_a_map_grid_is_refused(tmp_path):
+    with pytest.raises(UserError, match="trained on map grid EPSG:32636@500, and masks are made on the grid of the pr"):
+        model(tmp_path, "pixelwise", grid="EPSG:32636@500")
+
+
+def test_view_and_grid_of_a_patch_set_are_those_of_its_products(monkeypatch):
+    def seen(**attrs):
+        monkeypatch.setattr(cell.patchset, "arrays", lambda store: SimpleNamespace(attrs=attrs))
+        return cell._seen(Path())
+
+    native, mapped = {"view": "oblique", "grid": "an"}, {"view": "oblique", "map_grid": "EPSG:32636@500"}
+    assert seen(provenance={"A": native, "B": native}) == ("oblique", "")
+    assert seen(provenance={"A": mapped}) == ("oblique", "EPSG:32636@500")
+    assert seen() == seen(provenance="of another kind") == seen(provenance={"A": "unknown"}) == ("", "")
+
+
 def test_a_night_product_is_refused_and_leaves_nothing(tmp_path):
     one = model(tmp_path, "pixelwise")
     ds = predict.open_product(one, product_factory.product(tmp_path, night=True))
@@ -299,7 +366,7 @@ def test_runs_without_a_usable_model_are_refused(tmp_path):
         load()
     record.write(done, folder)
     artifacts.save(Brightness(), folder / "model")
-    with pytest.raises(UserError, match="was kept before models knew their bands"):
+    with pytest.raises(UserError, match="does not say what its method was trained on; run its row again"):
         load()
     with pytest.raises(UserError, match="holds no record of a run"):
         trained.load(tmp_path, "cpu", None, tmp_path / "sums.json")
@@ -320,7 +387,9 @@ def test_a_model_needs_the_checkpoint_it_was_trained_from(tmp_path, monkeypatch)
 
 def test_a_saved_model_knows_its_bands(tmp_path):
     artifacts.save(Brightness(), tmp_path, bands(HLS5), (32, 48))
-    assert artifacts.inputs(tmp_path) == (bands(HLS5), (32, 48))
+    assert artifacts.inputs(tmp_path) == artifacts.Inputs(bands(HLS5), (32, 48), "", "")
+    artifacts.save(Brightness(), tmp_path, bands(HLS5), (32, 48), "oblique", "EPSG:32636@500")
+    assert artifacts.inputs(tmp_path) == artifacts.Inputs(bands(HLS5), (32, 48), "oblique", "EPSG:32636@500")
 
 
 @pytest.fixture

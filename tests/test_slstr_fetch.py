@@ -24,7 +24,7 @@ from datasets import _slstr_fetch
 from datasets._slstr_fetch import fetch
 from datasets._slstr_manifest import MANIFEST, NEEDED, Listed, Unsound, read_manifest, verify, wanted
 from datasets._slstr_patience import Patience
-from datasets._slstr_store import product_of
+from datasets._slstr_store import addresses, product_of
 
 ONE = "S3A_SL_1_RBT____20210827T074336_20210827T074636_20210827T094954_0179_075_320_3060_LN2_O_NR_004.SEN3"
 TWO = "S3A_SL_1_RBT____20210827T074636_20210827T074936_20210827T095054_0179_075_320_3240_LN2_O_NR_004.SEN3"
@@ -104,6 +104,8 @@ def test_asks_for_the_area_and_time(server: DataStoreServer, search: Search) -> 
     options = {"satellite": "S3A", "timeliness": "NR"}
     run(replace(search, bbox=(170.0, -5.0, -170.0, 12.0), options=options, dry_run=True))
     assert [query["bbox"] for query in server.queries] == ["170,-5,180,12", "-180,-5,-170,12"]
+    run(replace(search, bbox=(180.0, -5.0, -170.0, 12.0), options=options, dry_run=True))
+    assert [query["bbox"] for query in server.queries[2:]] == ["-180,-5,-170,12"]
     assert {query["dtend"] for query in server.queries} == {"2021-08-27T23:59:59Z"}
     assert {(query["sat"], query["timeliness"]) for query in server.queries} == {("Sentinel-3A", "NR")}
 
@@ -222,6 +224,39 @@ def test_silent_server_is_left(server: DataStoreServer, search: Search) -> None:
 def test_trickle_ends(server: DataStoreServer, search: Search) -> None:
     server.faults[FILE] = [{"trickle": 0.02}] * 2
     assert "slower than 1e+06 bytes a second" in refused(search, replace(HASTY, total=0.6, slowest=1e6))
+
+
+@pytest.mark.parametrize(
+    ("what", "fault"), [(MANIFEST, {}), ("search", {}), (FILE, {"status": 429, "body": bytes(5000)})]
+)
+def test_trickle_of_what_is_no_file_ends(server: DataStoreServer, search: Search, what: str, fault: dict) -> None:
+    server.faults[what] = [{"trickle": 0.01, **fault}] * 9
+    started = time.monotonic()
+    assert "slower than 10000 bytes a second" in refused(search, replace(HASTY, total=0.6))
+    assert time.monotonic() - started < 4
+
+
+def test_manifest_that_is_too_large(server: DataStoreServer, search: Search) -> None:
+    server.products[ONE][MANIFEST] += b" " * 8_000_000
+    assert f"{MANIFEST} of {ONE.removesuffix('.SEN3')} has more than 8 MB" in refused(search)
+    assert names(search.out) == [TWO]
+    server.products[ONE] = product(1, SMALL)
+    server.faults[MANIFEST] = [{"truncate": 100}]
+    assert run(search)[0] == 2
+
+
+def test_answer_that_is_too_large(server: DataStoreServer, search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets._slstr_patience.LARGEST", 500)
+    assert "does not answer as EUMETSAT's Data Store does" in refused(search)
+
+
+def test_part_that_is_larger_than_its_file(server: DataStoreServer, search: Search) -> None:
+    left = search.out / f".{ONE.removesuffix('.SEN3')}.partial" / f"{FILE}.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(5000))
+    _, _, steps = run(search)
+    assert whole(search.out, ONE, server.products[ONE])
+    assert steps[-1][0] == steps[-1][1]
 
 
 def test_server_that_dies_midway(server: DataStoreServer, search: Search) -> None:
@@ -378,11 +413,30 @@ def test_no_credentials_and_those_of_eumdac(
     assert run(search)[0] == 2
 
 
-def test_address_in_the_open_is_refused(
-    server: DataStoreServer, search: Search, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EUMETSAT_API", "http://127.0.0.1.example.org")
-    assert "begins with https://" in refused(search)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1.example.org",
+        "http://localhost:x@evil.example",
+        "http://localhost@evil.example/",
+        "https://localhost:x@evil.example",
+        "http://localhost\\@evil.example",
+        "http://[::1",
+        "https://",
+        "file://localhost/etc",
+        "localhost:8000",
+    ],
+)
+def test_address_in_the_open_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EUMETSAT_API", address)
+    with pytest.raises(UserError, match="begins with https://"):
+        addresses()
+
+
+@pytest.mark.parametrize("address", ["https://api.example.org/", "http://localhost:8000", "http://127.0.0.1"])
+def test_address_that_is_safe_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EUMETSAT_API", address)
+    assert addresses().get("DEFAULT", "api") == address.rstrip("/")
 
 
 def test_no_credential_is_left_anywhere(
@@ -449,6 +503,8 @@ def test_two_at_a_time(server: DataStoreServer, search: Search) -> None:
     [
         ({"start": "yesterday"}, "ISO 8601"),
         ({"end": "2021-08-26"}, "before it starts"),
+        ({"bbox": (30.0, -5.0, 30.0, 12.0)}, "from 30 to 30 degrees east has no width"),
+        ({"bbox": (180.0, -5.0, -180.0, 12.0)}, "has no width"),
         ({"options": {"colour": "red"}}, "no option 'colour'"),
         ({"options": {"entries": "some"}}, "entries is one of needed, all"),
         ({"options": {"satellite": "S2A"}}, "satellite is one of S3A"),

@@ -129,11 +129,23 @@ def test_what_is_recognised(tmp_path, products):
 def test_check_compares_with_the_manifest(tmp_path):
     product = Make(rows=8, columns=64, bands=("S8",)).write(tmp_path)
     count = len(list(product.glob("*.nc")))
-    assert SOURCE.check(tmp_path) == f"1 product(s), {count} files as their manifests say"
+    assert SOURCE.check(tmp_path) == f"{product.name}: {count} of {count} files are there, all as the manifest says"
     with (product / "viscal.nc").open("r+b") as file:
         file.seek(100)
         file.write(b"x")
     with pytest.raises(UserError, match=r"viscal.nc of .* differs"):
+        SOURCE.check(product)
+
+
+def test_check_tells_what_a_partial_product_lacks_and_refuses_one_without_measurements(tmp_path):
+    product = Make(rows=8, columns=64, bands=("S1", "S8")).write(tmp_path)
+    count = len(list(product.glob("*.nc")))
+    for name in ("S1_radiance_an.nc", "viscal.nc"):
+        (product / name).unlink()
+    said = f"{count - 2} of {count} files are there, all as the manifest says; absent and needed: "
+    assert SOURCE.check(product) == f"{product.name}: {said}S1_radiance_an.nc, viscal.nc (partial product)"
+    (product / "S8_BT_in.nc").unlink()
+    with pytest.raises(UserError, match=r"holds no measurement: each \*_radiance_\*\.nc and \*_BT_\*\.nc is absent"):
         SOURCE.check(product)
 
 
