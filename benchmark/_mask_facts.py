@@ -43,6 +43,8 @@ def describe(model: Model, ds: xr.Dataset) -> dict[str, Any]:
         "product_provenance": json.dumps(product["provenance"], sort_keys=True),
         "processing_baseline": str(product["provenance"].get("baseline", "")),
         "sensor": product["sensor"],
+        "view": str(product["provenance"].get("view", "")),
+        "grid": str(product["provenance"].get("grid", "")),
         "orbit": product["orbit"],
         "time_coverage_start": product["start_time"],
         "time_coverage_end": product["stop_time"],
@@ -54,6 +56,7 @@ def describe(model: Model, ds: xr.Dataset) -> dict[str, Any]:
         "checkpoint": f"sha256:{cell['weights']}" if cell["weights"] else "",
         "bands": ", ".join(f"{band.role} {name} (trained on {band.name})" for band, name in pairs),
         "data": cell["data"],
+        "view_of_training": model.view,
         "data_fingerprint": cell["fingerprint"],
         "split": cell["split"],
         "decision_threshold": done.threshold,
@@ -68,9 +71,12 @@ def describe(model: Model, ds: xr.Dataset) -> dict[str, Any]:
 
 def prediction(model: Model, ds: xr.Dataset) -> str:
     """Return a hash of all that decides the pixels of a mask."""
-    made = [json.dumps(ds.attrs[name], sort_keys=True) for name in ("granule", "provenance")]
+    made = [json.dumps(ds.attrs[name], sort_keys=True) for name in ("granule", "provenance", "version")]
+    shape = (ds.sizes["y"], ds.sizes["x"])
     kept = (sorted(model.files.items()), model.record.cell["weights"], model.record.threshold)
-    return digest(PROTOCOL, made, ds["band"].values.tolist(), kept, catalog.code_hash(model.row), software_version())
+    return digest(
+        PROTOCOL, made, shape, ds["band"].values.tolist(), kept, catalog.code_hash(model.row), software_version()
+    )
 
 
 def software_version() -> str:

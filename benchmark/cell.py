@@ -70,7 +70,7 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
             probability[where] = values
     scores.check(probability, mask)
     evidence.save_array(folder / "probabilities.npy", probability)
-    artifacts.save(method, folder / "model", images.bands, images.shape[2:])
+    artifacts.save(method, folder / "model", images.bands, images.shape[2:], *_seen(bench.plan.store))
     _keep_truth(bench)
     cloud = probability > 0.5
     return Record(
@@ -99,6 +99,14 @@ def _time_single_patches(bench: Bench, fitted: Fitted, images: Any) -> None:
     for place in range(min(bench.cell.latency, len(images))):
         with fitted.meter.lap("latency"):
             fitted.method.predict(images.take(slice(place, place + 1)), fitted.context)
+
+
+def _seen(store: Path) -> tuple[str, str]:
+    """Return the view and the map grid of the products that patches are from, "" where they do not say."""
+    products = patchset.arrays(store).attrs.get("provenance")
+    facts = [one for one in products.values() if isinstance(one, dict)] if isinstance(products, dict) else []
+    view, grid = (", ".join(sorted({str(one[key]) for one in facts if key in one})) for key in ("view", "map_grid"))
+    return view, grid
 
 
 def _keep_truth(bench: Bench) -> None:

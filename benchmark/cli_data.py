@@ -37,7 +37,7 @@ def make(
     label: Annotated[
         str | None,
         typer.Option(
-            help="Truth of products: summary_cloud, cloud:TEST,TEST, bayes[:FLAG], probability_cloud:0.5, file:NAME."
+            help="Truth of products: summary_cloud, cloud:TEST,..., bayes, probability_cloud:0.5, file:{product}.nc."
         ),
     ] = None,
     split: Annotated[

@@ -20,7 +20,7 @@ import numpy as np
 from benchmark import catalog
 from benchmark._tiling import Block, Stripe, Tile, Window, sweep
 from benchmark.api import Images, UserError, digest
-from benchmark.sources import Progress
+from benchmark.sources import Progress, Request
 from benchmark.trained import Model
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from benchmark._mask_file import MaskWriter
 
 PLANES = ("lat", "lon", "sun_zenith")
+DERIVED = (".tif", ".png")  # of what is made of a mask, beside it
 READ_ROWS = 256  # at once, in whole chunks of the product
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError)  # what a damaged file raises, by library
 NIGHT = 88.0  # degrees of sun zenith from which on reflectance is not given
@@ -59,7 +60,7 @@ def open_product(model: Model, product: Path) -> xr.Dataset:
     """Return a product as a granule with the model's bands, in the model's order, found by their roles.
 
     Raises:
-        UserError: no source opens it, or it lacks a band or a map that the model sees.
+        UserError: no source opens it, or it lacks the view, a band or a map that the model was trained on.
     """
     if not product.exists():
         raise UserError(f"there is nothing at {product}")
@@ -67,7 +68,7 @@ def open_product(model: Model, product: Path) -> xr.Dataset:
     if source is None or source.open is None:
         raise UserError(f"{product} is no product of a data source with whole products")
     try:
-        ds = source.open(product, [band.role for band in model.bands], {})
+        ds = _opened(model, product, source.open).assign_attrs(version=source.version(Request((product,), Path())))
     except UNREADABLE as error:
         raise UserError(f"{product} cannot be opened: {error}") from None
     lacking = next((name for name in model.row.reads if name != "land" and name not in ds), None)
@@ -75,6 +76,18 @@ def open_product(model: Model, product: Path) -> xr.Dataset:
         raise UserError(f"{product} has no map '{lacking}', which row '{model.row.name}' reads")
     chosen = ds.isel(band=_places(model, ds, product))
     return chosen[["toa", *PLANES, *(name for name in model.row.reads if name in ds)]]
+
+
+def _opened(model: Model, product: Path, open_: Callable[..., xr.Dataset]) -> xr.Dataset:
+    """Open a product in the view that the model was trained on."""
+    roles = [band.role for band in model.bands]
+    # A view to choose has a name of one word; others say where a satellite stands.
+    if model.view == "nadir" or not model.view.isidentifier():
+        return open_(product, roles, {})
+    try:
+        return open_(product, roles, {"view": model.view})
+    except UserError as error:
+        raise UserError(f"row '{model.row.name}' was trained on the {model.view} view: {error}") from None
 
 
 def _places(model: Model, ds: xr.Dataset, product: Path) -> list[int]:
@@ -121,8 +134,18 @@ def predict(model: Model, ds: xr.Dataset, out: Path, fresh: bool, progress: Prog
         _fill(writer, model, ds, outcome, progress)
         if not outcome.valid:
             raise UserError(_why_invalid(ds, outcome))
+        _drop_derived(outcome.path)
     outcome.seconds["all"] = time.perf_counter() - begun
     return outcome
+
+
+def _drop_derived(mask: Path) -> None:
+    """Remove what was made of the mask that is about to be replaced."""
+    for path in map(mask.with_suffix, DERIVED):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"{path} belongs to an older mask and cannot be removed: {error.strerror}") from None
 
 
 def _fill(writer: MaskWriter, model: Model, ds: xr.Dataset, outcome: Outcome, progress: Progress) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ class Model:
         method: the fitted method.
         bands: what it was trained on, in their order.
         size: rows and columns of the patches it was trained on.
+        view: that they were seen in, "" where not known.
         context: device, batch and checkpoint.
         files: SHA-256 of each of its files, by name.
     """
@@ -33,6 +33,7 @@ class Model:
     method: Method
     bands: tuple[Band, ...]
     size: tuple[int, int]
+    view: str
     context: Context
     files: dict[str, str]
 
@@ -70,8 +71,8 @@ def load(folder: Path, device: str, weights_dir: Path | None, sums: Path) -> Mod
         sums: file that remembers checksums.
 
     Raises:
-        UserError: the run left no model, its row or a package of it is gone, or its checkpoint is not the one it was
-            trained from.
+        UserError: the run left no model, or a damaged one; its row or a package of it is gone; its checkpoint is not
+            the one it was trained from; it was trained on a map grid, on which no product is.
     """
     done = record.read(folder)
     if done is None:
@@ -84,7 +85,12 @@ def load(folder: Path, device: str, weights_dir: Path | None, sums: Path) -> Mod
     missing = next((need for need in row.needs if catalog.package_missing(need)), None)
     if missing:
         raise UserError(f"row '{row.name}' needs package '{missing}', which is not installed")
-    bands, size = artifacts.inputs(folder / "model")
+    seen = artifacts.inputs(folder / "model")
+    if seen.grid:
+        raise UserError(
+            f"row '{row.name}' in {folder} was trained on map grid {seen.grid}, and masks are made on the grid of the "
+            "product: train it on patches made without --grid"
+        )
     checkpoint = _checkpoint(row, done, weights_dir, sums)
     context = Context(
         seed=done.cell["seed"],
@@ -93,7 +99,8 @@ def load(folder: Path, device: str, weights_dir: Path | None, sums: Path) -> Mod
         weights=checkpoint,
     )
     method = artifacts.load(row.method, folder / "model", checkpoint)
-    return Model(row, folder, done, method, bands, size, context, _sums(folder / "model"))
+    files = artifacts.sums(folder / "model")
+    return Model(row, folder, done, method, seen.bands, seen.size, seen.view, context, files)
 
 
 def _checkpoint(row: Row, done: Record, weights_dir: Path | None, sums: Path) -> Path | None:
@@ -107,13 +114,3 @@ def _checkpoint(row: Row, done: Record, weights_dir: Path | None, sums: Path) ->
     if weights.checksum(path, sums) != done.cell["weights"]:
         raise UserError(f"{path} is not the checkpoint that this model of row '{row.name}' was trained from")
     return path
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _sum(path) for path in files}
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
