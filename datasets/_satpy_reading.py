@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dask
 import numpy as np
@@ -20,9 +20,6 @@ from benchmark.api import IGNORE, REFLECTANCE, Band, UserError
 from datasets._slstr_files import ROWS
 from datasets._slstr_radiometry import SUN_LIMIT
 from datasets._slstr_strata import LEGENDS, SUN_EDGES, VIEW_EDGES
-
-if TYPE_CHECKING:
-    from datasets._satpy_sensors import Sensor
 
 
 @dataclass(frozen=True)
@@ -94,8 +91,8 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def granule(sensor: Sensor, bands: Sequence[Band], reading: Reading) -> xr.Dataset:
-    """Return a product as a granule without mask, see `benchmark.granule`."""
+def granule(bands: Sequence[Band], reading: Reading, **attrs: Any) -> xr.Dataset:
+    """Return a product as a granule without mask, see `benchmark.granule`; `attrs` are those of its instrument."""
     cosine = np.cos(np.deg2rad(reading.sun_zenith.where(reading.sun_zenith <= SUN_LIMIT)))
     toa = []
     for band, values in zip(bands, reading.bands, strict=True):
@@ -112,7 +109,7 @@ def granule(sensor: Sensor, bands: Sequence[Band], reading: Reading) -> xr.Datas
     data = {"toa": xr.concat(toa, "band"), **planes} | {
         name: _plain(values, np.uint8) for name, values in strata.items()
     }
-    attrs = {"sensor": sensor.instrument, "licence": sensor.licence, "maps": {}, **reading.attrs}
+    attrs = {"maps": {}, **attrs, **reading.attrs}
     attrs["provenance"] = {
         "reader": f"satpy {version('satpy')}",
         "reflectance_convention": "fraction, divided by cos(sun zenith)",

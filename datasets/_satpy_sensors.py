@@ -17,8 +17,6 @@ from datasets import _granules, _mask_files
 if TYPE_CHECKING:
     import xarray as xr
 
-    from datasets._satpy_reading import Reading
-
 _FOLDER = Path(__file__).parent
 
 
@@ -33,7 +31,7 @@ class Sensor:
         licence: of the products.
         bands: band table; satpy calls a band by the same name.
         is_product: whether a path is one product.
-        read: (product, bands) -> what satpy and the product's own files say.
+        read: (product, bands) -> what satpy and the product's own files say, a `_satpy_reading.Reading`.
     """
 
     name: str
@@ -42,7 +40,7 @@ class Sensor:
     licence: str
     bands: tuple[Band, ...]
     is_product: Callable[[Path], bool]
-    read: Callable[[Path, Sequence[Band]], Reading]
+    read: Callable[[Path, Sequence[Band]], Any]
 
 
 def choose(sensor: Sensor, wanted: Sequence[str]) -> tuple[Band, ...]:
@@ -86,7 +84,8 @@ def open_(sensor: Sensor, product: Path, bands: Sequence[str], options: Mapping[
     if not sensor.is_product(product):
         raise UserError(f"{product} is no {sensor.instrument} product" if product.exists() else f"no file {product}")
     chosen = choose(sensor, bands)
-    ds = _satpy_reading.granule(sensor, chosen, sensor.read(product, chosen))
+    reading = sensor.read(product, chosen)
+    ds = _satpy_reading.granule(chosen, reading, sensor=sensor.instrument, licence=sensor.licence)
     return _mask_files.add(ds, product, label) if label else ds
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _HERE = Path(__file__)
-_CODE = ("_granules.py", "_granule_tiles.py", "_map_grid.py", "_mask_files.py", "_slstr_*.py")
+_CODE = ("_granule*.py", "_map_grid.py", "_mask_files.py", "_slstr_*.py")
 
 
 def is_product(path: Path) -> bool:
