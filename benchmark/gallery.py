@@ -13,7 +13,7 @@ from benchmark.api import CLEAR, CLOUD, IGNORE
 from benchmark.lines import Line
 from benchmark.plots import best_lines, canvas
 from benchmark.scores import scores
-from benchmark.tables import label
+from benchmark.tables import title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +90,7 @@ def _column(line: Line, mask: np.ndarray, patches: Sequence[int]) -> Column:
     probability = np.load(_probabilities(line), mmap_mode="r")
     tiles = [tile(probability[p] > kept.threshold, mask[p]) for p in patches]
     return (
-        label(line.first.row, line.first.tuned),
+        title(line.first),
         tiles,
         [f"{scores(np.asarray(kept.counts[p]))['jaccard']:.2f}" for p in patches],
     )

@@ -18,7 +18,7 @@ from benchmark._labels import name_points
 from benchmark.lines import Line, histogram_of
 from benchmark.record import OK, Record
 from benchmark.scores import precision_recall, probability_scores, reliability, scores
-from benchmark.tables import circles, label, marked, unranked
+from benchmark.tables import circles, marked, title, unranked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -146,9 +146,9 @@ def cost(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
         _legend(figure, ranked["family"])
         if numbered:
             _number_legend(figure, names)
-        for axes, (x, title) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
+        for axes, (x, what) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
             _points(axes, ranked.assign(x=x))
-            axes.set(xscale="log", xlabel=title)
+            axes.set(xscale="log", xlabel=what)
             axes.margins(0.12)
         figure.axes[0].set_ylabel("macro Jaccard index")
         figure.draw_without_rendering()  # the layout must stand before labels are placed
@@ -187,7 +187,7 @@ def pr_curves(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | Non
             style = _DASHES[used.setdefault(line.first.family, 0) % len(_DASHES)]
             used[line.first.family] += 1
             precision, recall = precision_recall(hist)
-            name = f"{label(line.first.row, line.first.tuned)}  {probability_scores(hist)['auc']:.3f}"
+            name = f"{title(line.first)}  {probability_scores(hist)['auc']:.3f}"
             axes.plot(recall, precision, color=colour, linestyle=style, linewidth=1.6, label=name)
             point = scores(np.sum(line.ok[0].counts, axis=0))
             axes.plot(point["recall"], point["precision"], "o", color=colour, markeredgecolor="white", markersize=6)
@@ -237,7 +237,7 @@ def _panels(path: Path, count: int, height: float) -> Iterator[list[Axes]]:
 
 
 def _title(axes: Axes, line: Line, more: str) -> None:
-    name = textwrap.fill(label(line.first.row, line.first.tuned), 22)
+    name = textwrap.fill(title(line.first), 22)
     axes.set_title(f"{name}\n{more}", fontsize=8)
     axes.tick_params(labelsize=8)
 

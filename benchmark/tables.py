@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.lines import COLUMNS, STATUSES, lines, values
-from benchmark.plan import UNKNOWN, Plan
+from benchmark.plan import UNKNOWN, Cell, Plan
 from benchmark.record import OK
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def _digits(value: Any, unit: float = 1.0) -> str:
     if pd.isna(value):
         return ""
     number = float(value) / unit
+    if 0 < number < 0.001:
+        return "<0.001"
     return f"{number:.0f}" if abs(number) >= 100 else np.format_float_positional(number, 3, fractional=False, trim="-")
 
 
@@ -120,6 +122,11 @@ def unranked(frame: DataFrame) -> list[tuple[str, str, str]]:
 def marked(row: str, circular: str) -> str:
     """Return the name of a row, marked where the label derives from bands that it sees."""
     return f"{row} {CIRCULAR}" if circular not in ("", UNKNOWN) else row
+
+
+def title(cell: Cell) -> str:
+    """Return the name of a cell's line, marked if it is circular."""
+    return marked(label(cell.row, cell.tuned), " ".join(cell.circular))
 
 
 def label(row: str, tuned: bool) -> str:
