@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +14,13 @@ import xarray as xr
 from satpy import Scene
 
 from benchmark.api import IGNORE, REFLECTANCE, Band, UserError
+from datasets._satpy_quiet import quiet
 from datasets._slstr_files import ROWS
 from datasets._slstr_radiometry import SUN_LIMIT
 from datasets._slstr_strata import LEGENDS, SUN_EDGES, VIEW_EDGES
+
+_LOGGERS = ("satpy", "native_msg", "hrit_msg", "hrit_base")
+_IGNORED = ("No orbit polynomial valid",)
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ def load(reader: str, product: Path, files: Sequence[Path], names: Sequence[str]
     Raises:
         UserError: satpy knows none of the files, cannot read them, or does not find a data set in them.
     """
-    with _quiet(), dask.config.set({"array.chunk-size": "16MiB"}):
+    with quiet(_IGNORED, _LOGGERS), dask.config.set({"array.chunk-size": "16MiB"}):
         try:
             scene = Scene(filenames=[str(file) for file in files], reader=reader)
             scene.load(names, calibration=["reflectance", "brightness_temperature"], **options)
-        except (OSError, ValueError, LookupError, RuntimeError, NotImplementedError) as error:
+        except (OSError, ValueError, LookupError, RuntimeError) as error:
             raise UserError(f"{product.name} cannot be read with satpy's {reader}: {_line(error)}") from None
     missing = next((name for name in names if name not in scene), None)
     if missing:
@@ -72,23 +73,6 @@ def load(reader: str, product: Path, files: Sequence[Path], names: Sequence[str]
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what satpy logs before it raises or leaves a data set out: the error says it in one sentence."""
-    loggers = [logging.getLogger(name) for name in ("satpy", "native_msg", "hrit_msg", "hrit_base")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The specified chunks separate")
-            warnings.filterwarnings("ignore", message="No orbit polynomial valid")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def granule(bands: Sequence[Band], reading: Reading, **attrs: Any) -> xr.Dataset:

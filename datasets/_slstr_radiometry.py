@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ from satpy.readers import slstr_l1b
 
 from benchmark.api import REFLECTANCE, UserError
 from datasets import _slstr_flags as flags
+from datasets._satpy_quiet import quiet
 from datasets._slstr_files import BANDS, ROWS, VIEWS, band_file, needed, open_file, stripe, variable
 
 # Beyond this zenith angle of the sun in degrees, 1/cos grows past 11 and refraction and the earth's curvature, which
@@ -93,7 +91,7 @@ def _calibrated(product: Path, bands: Sequence[str], view: str) -> dict[str, xr.
         band: DataQuery(name=band, view=view, stripe=stripe(band), calibration=BANDS[band].quantity) for band in bands
     }
     files = [str(product / band_file(band, VIEWS[view])) for band in bands]
-    with _quiet():
+    with quiet(["Warning: No radiance adjustment supplied for channel F"]):
         # The handlers read in square blocks of this constant; its default is a whole image, computed for every stripe.
         slstr_l1b.CHUNK_SIZE = ROWS
         try:
@@ -103,21 +101,6 @@ def _calibrated(product: Path, bands: Sequence[str], view: str) -> dict[str, xr.
         except (OSError, ValueError, LookupError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{product.name} cannot be read with satpy's slstr_l1b: {reason}") from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what satpy says of files left out on purpose, of block sizes, and of errors before it raises them."""
-    logger = logging.getLogger("satpy")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The specified chunks separate")
-            warnings.filterwarnings("ignore", message="Warning: No radiance adjustment supplied for channel F")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _measured(product: Path, band: str, grid: str) -> xr.DataArray:

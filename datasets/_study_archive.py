@@ -18,7 +18,7 @@ Fetch = Callable[[str], Path]
 LARGEST_FILE = 2**28
 LARGEST_GROWTH, ALWAYS_ALLOWED = 100, 2**30
 # Damaged or lying entries, methods of compression that Python lacks, and entries under a password.
-FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
 def names(path: Path) -> list[str]:
