@@ -167,7 +167,17 @@ class Encoder(Protocol):
     fingerprint: str
 
     def encode(self, images: Images) -> np.ndarray:
-        """Return features (n, ...) as float16."""
+        """Return features (n, ...) as float16; those of a patch depend on no other patch."""
+
+
+class Features(Protocol):
+    """Features of patches, read when asked for; not written to."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Return the features of the patches at `rows` (an integer array or a slice), (k, ...) float16."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +190,11 @@ class Context:
         budget: what may be spent.
         score: ranking metric of (probability (n, y, x), mask (n, y, x)); higher is better.
         report: call once an epoch with the values of curves; tuning prunes on `score` by raising in the call.
-        features: (encoder, images) -> (n, ...) float16 features, computed once and memory-mapped from then on.
+        fact: (name, value): keep a plain value in the record, e.g. the input scale in use; the last of a name counts.
+        features: (encoder, images) -> (n, ...) float16 features, computed once a patch and memory-mapped from then on.
         weights: checkpoint file of the row, verified by the harness; None where the row asks for none.
+        training: folder for checkpoints of an unfinished fit, found again by the same fit; None: keep none.
+        seconds: how long the fit may take; one that is sure to take longer raises NotRun once it knows.
     """
 
     seed: int = 0
@@ -189,8 +202,11 @@ class Context:
     budget: Budget = field(default_factory=Budget)
     score: Callable[[np.ndarray, np.ndarray], float] = lambda probability, mask: float("nan")
     report: Callable[..., None] = lambda step, **values: None
-    features: Callable[[Encoder, Images], np.ndarray] = lambda encoder, images: encoder.encode(images)
+    fact: Callable[[str, Any], None] = lambda name, value: None
+    features: Callable[[Encoder, Images], Features] = lambda encoder, images: encoder.encode(images)
     weights: Path | None = None
+    training: Path | None = None
+    seconds: float = float("inf")
 
 
 class Method(Protocol):
@@ -220,7 +236,7 @@ class Trial(Protocol):
 
 @dataclass(frozen=True)
 class Weights:
-    """A published checkpoint: repository and file on the Hugging Face hub."""
+    """A checkpoint: repository on the Hugging Face hub, "" for one that `pretrain` writes or the user has, and file."""
 
     repo: str
     file: str
@@ -243,6 +259,8 @@ class Row:
         reads: names of the maps it sees; a row that reads another one than `land` is not run where that is missing.
         reach: pixels on each side that a pixel's probability depends on; None: on its whole patch.
         study_id: name of the same run in the EUMETSAT study.
+        factors: factor -> level, for rows of a factorial: two rows that differ in one factor alone are an effect.
+        control: name of the row that is always run beside this one.
         note: what a reader of the table must know.
     """
 
@@ -258,6 +276,8 @@ class Row:
     reach: int | None = None
     study_id: str = ""
     note: str = ""
+    factors: Mapping[str, str] = field(default_factory=dict)
+    control: str = ""
 
 
 def code(*files: Path) -> str:

@@ -31,6 +31,7 @@ class Cell:
         weights: SHA-256 of the checkpoint, "" where there is none.
         code: hash of the method, its fixed parameters, and the syntax trees of its module and helpers.
         absent: why the row cannot run at all, "" where it can.
+        factors: as in `api.Row`.
         circular: bands that both the row and the label come from; UNKNOWN where nobody said what the label comes from.
     """
 
@@ -53,6 +54,7 @@ class Cell:
     code: str = ""
     absent: str = ""
     circular: tuple[str, ...] = ()
+    factors: dict[str, str] = field(default_factory=dict)
 
     @property
     def tuned(self) -> bool:
