@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +15,7 @@ from benchmark import ROOT
 
 PACKAGES = (
     "numpy", "scikit-learn", "scikit-learn-intelex", "lightgbm", "torch", "terratorch", "segmentation-models-pytorch",
-    "timm", "optuna", "mlflow", "xarray", "zarr", "satpy",
+    "timm", "torchgeo", "lightning", "peft", "umap-learn", "optuna", "mlflow", "xarray", "zarr", "satpy",
 )  # fmt: skip
 
 
@@ -28,6 +29,7 @@ def describe(device: str) -> dict[str, Any]:
         "platform": platform.platform(terse=True),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "cpu": _cpu(),
+        "kernels": _kernels(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS") or os.cpu_count(),
         "memory": psutil.virtual_memory().total,
@@ -63,6 +65,12 @@ def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     return names[0].split(":", 1)[1].strip() if names else platform.processor()
+
+
+def _kernels() -> str:
+    """Return the instruction set that PyTorch's kernels use; another one rounds otherwise. "" without PyTorch."""
+    torch = sys.modules.get("torch")
+    return str(torch.backends.cpu.get_cpu_capability()) if torch is not None else ""
 
 
 def _device(device: str) -> dict[str, Any]:
