@@ -1,10 +1,11 @@
-"""The one training loop of every network: the same loss, optimiser and number of steps for all."""
+"""The one training loop of every network, and what goes into it: the same loss, optimiser and steps for all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -28,6 +29,25 @@ class Samples:
     count: int
     inputs: Inputs
     masks: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What of the loop a method may set.
+
+    Attributes:
+        lr: learning rate of AdamW, the highest where it changes.
+        weight_decay: of AdamW, decoupled from the gradient.
+        schedule: "constant", or "cosine" for a learning rate that falls to 0 step by step.
+        warmup: share of all steps in which the learning rate rises linearly; 0: none.
+        patience: epochs without a better validation score after which training stops; 0: it never does.
+    """
+
+    lr: float
+    weight_decay: float
+    schedule: str = "constant"
+    warmup: float = 0.0
+    patience: int = 0
 
 
 class Scale(nn.Module):
@@ -125,61 +145,40 @@ def place(network: nn.Module, device: str) -> nn.Module:
     return network
 
 
-def make_optimiser(network: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """Return AdamW over the parameters that learn; its fused form saves a tenth of a step or more."""
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(learning, lr=lr, weight_decay=weight_decay, fused=True)
-
-
-def train(network: nn.Module, seen: Samples, val: Samples, ctx: Context, *, lr: float, weight_decay: float) -> None:
+def train(network: nn.Module, seen: Samples, val: Samples, ctx: Context, learning: Learning) -> None:
     """Train for ctx.budget.epochs * ceil(n / batch) steps and leave the epoch with the best val score in place.
+
+    A fit that was killed goes on from its checkpoint in ctx.training. On a CPU two fits with one seed give the same
+    bits, whether killed or not, as long as the number of threads stays. On CUDA they agree to within rounding: the
+    backward passes of interpolation and padding add in any order there, and their deterministic forms are not asked
+    for. Nothing is compiled: on a CPU torch.compile took minutes for the small UNet and its steps became no faster.
 
     Args:
         network: its arguments are the arrays of `Samples.inputs`, its answer logits (n, 2, y, x).
         seen: patches to learn from.
         val: patches to choose the epoch on.
-        ctx: seed, device, budget, score and report.
-        lr: learning rate.
-        weight_decay: of AdamW.
+        ctx: seed, device, budget, score, report, fact, training and seconds.
+        learning: what is free in the loop.
 
     Raises:
-        UserError: patches that are not square cannot be turned.
+        UserError: patches that are not square cannot be turned, or the schedule is unknown.
+        NotRun: the fit is sure to take longer than ctx.seconds, or a patch alone does not fit the device's memory.
     """
+    from models import _loop  # Lightning takes seconds to import, and prediction does without
+
     _check_square(seen, ctx)
     place(network, ctx.device)
-    optimiser = make_optimiser(network, lr, weight_decay)
-    generator = torch.Generator().manual_seed(ctx.seed)
-    best, best_score = None, -np.inf
     with seeded(ctx.seed, ctx.device):
-        for epoch in range(ctx.budget.epochs):
-            train_loss = _epoch(network, optimiser, seen, generator, ctx)
-            score, val_loss = _judge(network, val, ctx)
-            if score > best_score:
-                best, best_score = _learned_state(network), score
-            ctx.report(epoch, train_loss=train_loss, val_loss=val_loss, score=score)
+        best = _loop.fit(network, seen, val, ctx, learning)
     if best is not None:
         network.load_state_dict(best, strict=False)
-    network.eval()
+    place(network, ctx.device).eval()
 
 
 def predict(network: nn.Module, inputs: Inputs, count: int, ctx: Context) -> np.ndarray:
     """Return the cloud probability, (count, y, x) float32."""
     place(network, ctx.device).eval()
     return np.concatenate([_cloud(_infer(network, inputs, rows, ctx)) for rows in batches(np.arange(count), ctx)])
-
-
-def step(
-    network: nn.Module, optimiser: torch.optim.Optimizer, arrays: tuple[np.ndarray, ...], mask: np.ndarray, device: str
-) -> float:
-    """Take one optimiser step on a batch and return its loss."""
-    *inputs, truth = tensors((*arrays, mask), device)
-    optimiser.zero_grad(set_to_none=True)
-    with autocast(device):
-        logits = network(*inputs)
-    loss = dice_loss(dice_sums(logits, truth))
-    loss.backward()
-    optimiser.step()
-    return loss.item()
 
 
 def train_mode(network: nn.Module) -> None:
@@ -197,21 +196,7 @@ def _check_square(seen: Samples, ctx: Context) -> None:
         raise UserError(f"patches of {rows} x {columns} pixels cannot be turned: set orientations to 1")
 
 
-def _epoch(
-    network: nn.Module, optimiser: torch.optim.Optimizer, seen: Samples, generator: torch.Generator, ctx: Context
-) -> float:
-    """Pass once over all patches in a random order, each in a random orientation; return the mean loss of a step."""
-    train_mode(network)
-    order = torch.randperm(seen.count, generator=generator).numpy()
-    losses = []
-    for rows in batches(order, ctx):
-        elements = torch.randint(ctx.budget.orientations, (len(rows),), generator=generator).numpy()
-        arrays, mask = seen.inputs(rows, elements), turn_each(seen.masks(rows), elements)
-        losses.append(step(network, optimiser, arrays, mask, ctx.device))
-    return float(np.mean(losses))
-
-
-def _judge(network: nn.Module, val: Samples, ctx: Context) -> tuple[float, float]:
+def judge(network: nn.Module, val: Samples, ctx: Context) -> tuple[float, float]:
     """Return score and loss over all patches of `val` at once, so that the batch size changes neither."""
     network.eval()
     clouds, masks, sums = [], [], torch.zeros(3, 2)
@@ -240,10 +225,22 @@ def batches(rows: np.ndarray, ctx: Context) -> list[np.ndarray]:
     return [rows[start : start + ctx.budget.batch] for start in range(0, len(rows), ctx.budget.batch)]
 
 
+@cache
+def precision(device: str) -> torch.dtype:
+    """Return what matrix products are computed in: on CUDA bfloat16, or float16 where the device has none.
+
+    float32 on CPUs, where bfloat16 can be ten times slower.
+    """
+    if not device.startswith("cuda"):
+        return torch.float32
+    with torch.cuda.device(device):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
 def autocast(device: str) -> torch.autocast:
-    """Return bfloat16 on CUDA; float32 elsewhere, where bfloat16 can be ten times slower."""
-    kind = device.split(":")[0]
-    return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda")
+    """Return the context in which a network runs in the device's `precision`."""
+    kind, dtype = device.split(":")[0], precision(device)
+    return torch.autocast(kind, dtype, enabled=dtype != torch.float32)
 
 
 def tensors(arrays: tuple[np.ndarray, ...], device: str) -> list[Tensor]:
@@ -252,7 +249,7 @@ def tensors(arrays: tuple[np.ndarray, ...], device: str) -> list[Tensor]:
     return here if device == "cpu" else [one.pin_memory().to(device, non_blocking=True) for one in here]
 
 
-def _learned_state(network: nn.Module) -> dict[str, Tensor]:
+def learned_state(network: nn.Module) -> dict[str, Tensor]:
     """Return copies of what can have changed: parameters that learn, and buffers."""
     frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
     return {name: value.detach().clone() for name, value in network.state_dict().items() if name not in frozen}

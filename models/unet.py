@@ -19,12 +19,16 @@ class SmallUNet:
         weight_decay: of AdamW.
         base: channels of the finest level; 20 gives 3.0 M parameters, 24 gives 4.4 M, 32 gives 7.8 M.
         dropout: share of channels dropped at the coarsest level.
+        schedule: of the learning rate, "constant" or "cosine".
+        warmup: share of the steps in which the learning rate rises.
     """
 
     lr: float = 1e-3
     weight_decay: float = 1e-2
     base: int = 24
     dropout: float = 0.0
+    schedule: str = "constant"
+    warmup: float = 0.0
 
     def fit(self, train: Part, val: Part, ctx: Context) -> None:
         """Train on `train`, bands standardised by its own statistics; `val` chooses the epoch."""
@@ -38,7 +42,8 @@ class SmallUNet:
         seen, judged = (
             _train.Samples(len(part), _train.image_inputs(part.images), part.masks) for part in (train, val)
         )
-        _train.train(self.network_, seen, judged, ctx, lr=self.lr, weight_decay=self.weight_decay)
+        learning = _train.Learning(self.lr, self.weight_decay, self.schedule, self.warmup)
+        _train.train(self.network_, seen, judged, ctx, learning)
 
     def build_network(self) -> None:
         """Make the untrained network in `network_`."""
@@ -66,4 +71,4 @@ def space(trial: Trial) -> dict[str, Any]:
     }
 
 
-ROWS = (Row("unet", "cnn", SmallUNet, space=space, needs=("torch",)),)
+ROWS = (Row("unet", "cnn", SmallUNet, space=space, needs=("torch", "lightning")),)

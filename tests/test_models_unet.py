@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.api import IGNORE, Band, Budget, Context, Images, Part, UserError
-from models import _train, _unet, unet
+from models import _loop_step, _train, _unet, unet
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small arrays gain nothing by threads, and threads wait for each other on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def make_part(count=6, size=(32, 32), bands=2, seed=0, invalid=0.0):
@@ -127,8 +136,9 @@ def test_fit_leaves_global_generators_alone():
 
 @pytest.mark.parametrize(("count", "batch", "steps"), [(6, 4, 4), (8, 4, 4), (3, 8, 2), (5, 1, 10)])
 def test_steps_are_epochs_times_batches_rounded_up(monkeypatch, count, batch, steps):
-    seen, real = [], _train.step
-    monkeypatch.setattr(_train, "step", lambda *given: seen.append(len(given[3])) or real(*given))
+    seen, real = [], _loop_step.Stepper.step
+    record = lambda self, arrays, mask: seen.append(len(mask)) or real(self, arrays, mask)  # noqa: E731
+    monkeypatch.setattr(_loop_step.Stepper, "step", record)
     tiny().fit(make_part(count), make_part(2), Context(budget=Budget(epochs=2, batch=batch)))
     assert len(seen) == steps
     assert sum(seen) == 2 * count
@@ -144,7 +154,7 @@ def test_order_of_patches_is_that_of_the_seed():
             lambda which, elements, rows=rows: rows.extend(which) or (part.images.read(which),),
             part.masks,
         )
-        _train.train(network, samples, samples, Context(seed, budget=Budget(2, 4)), lr=0.0, weight_decay=0.0)
+        _train.train(network, samples, samples, Context(seed, budget=Budget(2, 4)), _train.Learning(0.0, 0.0))
         orders.append((rows[:16], rows[32:48]))
     assert orders[0] == orders[1] != orders[2]
     assert orders[0][0] != orders[0][1]
@@ -154,9 +164,8 @@ def test_order_of_patches_is_that_of_the_seed():
 def test_masks_turn_with_their_images(monkeypatch):
     part, pairs = make_part(), []
     truth = replace(part, images=replace(part.images, toa=part.truth[:, None].repeat(2, 1).astype(np.float32)))
-    monkeypatch.setattr(
-        _train, "step", lambda network, optimiser, arrays, mask, device: pairs.append((arrays[0], mask)) or 0
-    )
+    record = lambda self, arrays, mask: pairs.append((arrays[0], mask)) or 0  # noqa: E731
+    monkeypatch.setattr(_loop_step.Stepper, "step", record)
     tiny().fit(truth, truth, context(orientations=8))
     assert all(np.array_equal(toa[:, 0], mask) for toa, mask in pairs)
     assert any(not (mask[:, None, None] == truth.truth[None]).all((2, 3, 4)).any(1).all() for _, mask in pairs)
@@ -214,7 +223,7 @@ def test_val_loss_and_score_do_not_depend_on_the_batch():
     method.fit(part, part, context())
     samples = _train.Samples(len(part), _train.image_inputs(part.images), part.masks)
     for batch in (1, 3, 7):
-        curves.append(_train._judge(method.network_, samples, Context(budget=Budget(batch=batch), score=accuracy)))
+        curves.append(_train.judge(method.network_, samples, Context(budget=Budget(batch=batch), score=accuracy)))
     assert np.allclose(curves, curves[0], atol=1e-6)
 
 
