@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
+import numpy as np
 from torch import Tensor, nn
+
+from benchmark.api import Images, NotRun
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,10 @@ class Encoder(nn.Module):
         channels: of each map that `forward` gives.
         pyramid: whether each map has half the rows and columns of the one before it (a convolutional backbone); where
             not, all have one grid (a transformer's tokens).
-        multiple: the input's rows and columns must be a multiple of this.
+        multiple: the input's rows and columns must be a multiple of this; the last map has one row for so many.
         statistics: what the input was standardised with in pretraining; None where the backbone does not say.
         adapted: names, or ends of names, of the linear layers that LoRA adapts; () where it cannot.
+        recipe: plain values that the maps depend on and that are no parameter or buffer: layers taken, wavelengths.
     """
 
     channels: tuple[int, ...]
@@ -35,6 +40,7 @@ class Encoder(nn.Module):
     multiple: int = 16
     statistics: Statistics | None = None
     adapted: tuple[str, ...] = ()
+    recipe: tuple[object, ...] = ()
 
     def forward(self, toa: Tensor, *coordinates: Tensor) -> list[Tensor]:
         """Return maps (n, channels, rows, columns), the finest or first first, of standardised toa (n, b, y, x).
@@ -44,3 +50,30 @@ class Encoder(nn.Module):
             coordinates: time (n, 1, 2) and place (n, 2) as float32 where the backbone was built to take them.
         """
         raise NotImplementedError
+
+
+def known_coordinates(images: Images, wanted: bool) -> tuple[np.ndarray, ...]:
+    """Return time (n, 1, 2) as year and day of year from 0, and place (n, 2) as lat and lon, float32; () if unwanted.
+
+    Raises:
+        NotRun: a patch has no time or place.
+    """
+    if not wanted:
+        return ()
+    time = images.time[images.index].astype("datetime64[D]")
+    place = np.stack([images.lat[images.index], images.lon[images.index]], 1).astype(np.float32)
+    if np.isnat(time).any() or not np.isfinite(place).all():
+        raise NotRun("this row needs time and place, and the data set has no times/locations for all of its patches")
+    year = time.astype("datetime64[Y]")
+    moment = np.stack([year.astype(int) + 1970, (time - year).astype(int)], 1).astype(np.float32)
+    return moment[:, None], place
+
+
+def checksum(module: nn.Module) -> str:
+    """Return the SHA-256 of names, shapes and bytes of all parameters and buffers."""
+    total = sha256()
+    for name, value in module.state_dict().items():
+        array = value.detach().cpu().contiguous().numpy()
+        total.update(f"{name} {array.dtype} {array.shape}".encode())
+        total.update(array.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()

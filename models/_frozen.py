@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from importlib.metadata import version
 
 import numpy as np
 import torch
-from terratorch.models.utils import center_crop
-from torch import Tensor, nn
 
-from benchmark.api import Context, Images, Part, digest
+from benchmark.api import Band, Context, Features, Images, Part, digest
 from models import _train
-from models._prithvi import Network, known_coordinates
+from models._encoder import known_coordinates
+from models._segmenter import Backbone, Network, Tail
 
-Recipe = tuple[str, list[str], bool]  # checksum of the backbone, roles of the bands, whether time and place go in
+# Packages that compute the maps: another version may give other features.
+PACKAGES = ("terratorch", "timm", "torchgeo")
 
 
-class Tail(nn.Module):
-    """What comes after a frozen backbone: the neck's convolutions, the decoder and the head of a `Network`.
+@dataclass(frozen=True)
+class Recipe:
+    """What pins a backbone's features besides the scale.
 
-    Args:
-        network: whose modules are used, not copied.
-        size: rows and columns of a patch.
+    Attributes:
+        checksum: of the backbone's parameters and buffers.
+        bands: of the input.
+        coordinates: whether time and place go in.
     """
 
-    def __init__(self, network: Network, size: tuple[int, int]) -> None:
-        super().__init__()
-        model = network.model
-        self.neck, self.decoder, self.head = model.neck[2:], model.decoder, model.head
-        self.patch = tuple(model.patch_size[-2:])
-        self.size = size
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits (n, 2, y, x) of features (n, 4, channels, y tokens, x tokens)."""
-        levels = self.neck(list(features.float().unbind(1)))
-        logits = self.head(self.decoder(levels))
-        padded = [tokens * patch for tokens, patch in zip(features.shape[-2:], self.patch, strict=True)]
-        return center_crop(nn.functional.interpolate(logits, size=padded, mode="bilinear"), self.size)
+    checksum: str
+    bands: tuple[Band, ...]
+    coordinates: bool
 
 
 @dataclass
@@ -45,40 +38,42 @@ class FrozenEncoder:
     """A backbone behind one element of D4 (`api.Encoder`).
 
     Attributes:
-        network: the network with the backbone.
-        recipe: what pins the backbone.
+        network: the backbone, or a network with it.
+        recipe: what pins it.
         element: element of D4 that turns the images.
         ctx: device and batch.
     """
 
-    network: Network
+    network: Backbone
     recipe: Recipe
     element: int
     ctx: Context
 
     def __post_init__(self) -> None:
-        model, scale = self.network.model, self.network.scale
-        # bfloat16 on CUDA gives other features than float32 on a CPU, and another TerraTorch may as well
+        encoder, scale = self.network.encoder, self.network.scale
+        # bfloat16 on CUDA gives other features than float32 on a CPU
         self.fingerprint = digest(
-            *self.recipe,
+            self.recipe.checksum,
+            [astuple(band)[1:] for band in self.recipe.bands],
+            self.recipe.coordinates,
             self.element,
             scale.mean.flatten().tolist(),
             scale.std.flatten().tolist(),
-            model.neck[0].indices,
-            list(model.patch_size),
-            model.padding,
+            type(encoder).__qualname__,
+            encoder.recipe,
+            (encoder.channels, encoder.multiple, encoder.pyramid),
             self.ctx.device.split(":")[0],
-            version("terratorch"),
+            [version(package) for package in PACKAGES],
         )
 
     def encode(self, images: Images) -> np.ndarray:
-        """Return features (n, 4, channels, y tokens, x tokens) float16.
+        """Return features (n, total) float16, the maps of a patch one after the other.
 
         Raises:
             RuntimeError: a feature does not fit float16.
         """
         _train.place(self.network, self.ctx.device).eval()
-        inputs = _train.image_inputs(images, *known_coordinates(images, self.recipe[2]))
+        inputs = _train.image_inputs(images, *known_coordinates(images, self.recipe.coordinates))
         pieces = _train.batches(np.arange(len(images)), self.ctx)
         features = np.concatenate([self._encode(inputs(rows, np.full(len(rows), self.element))) for rows in pieces])
         if not np.isfinite(features).all():
@@ -93,20 +88,39 @@ class FrozenEncoder:
 
 
 def train_tail(
-    network: Network, recipe: Recipe, train: Part, val: Part, ctx: Context, *, lr: float, weight_decay: float
+    network: Network, recipe: Recipe, train: Part, val: Part, ctx: Context, learning: _train.Learning
 ) -> None:
     """Train what follows the backbone from features that ctx.features keeps, one set per orientation."""
     encoders = [FrozenEncoder(network, recipe, element, ctx) for element in range(ctx.budget.orientations)]
     turned = [ctx.features(encoder, train.images) for encoder in encoders]
-    plain = ctx.features(encoders[0], val.images)
-    seen = _train.Samples(len(train), _feature_inputs(turned), train.masks)
-    judged = _train.Samples(len(val), _feature_inputs([plain]), val.masks)
-    tail = Tail(network, train.images.shape[-2:])
-    _train.train(tail, seen, judged, ctx, lr=lr, weight_decay=weight_decay)
-
-
-def _feature_inputs(turned: list[np.ndarray]) -> _train.Inputs:
-    """Return inputs that take each patch from the features of its orientation: turning features is not the same."""
-    return lambda rows, elements: (
-        np.stack([turned[element][row] for row, element in zip(rows, elements, strict=True)]),
+    plain = [ctx.features(encoders[0], val.images)]
+    seen, judged = (
+        _train.Samples(len(part), _inputs(features, part.images, network.segmenter.skips), part.masks)
+        for part, features in ((train, turned), (val, plain))
     )
+    _train.train(Tail(network, train.images.shape[-2:]), seen, judged, ctx, learning)
+
+
+def last_maps(network: Backbone, images: Images, coordinates: bool, ctx: Context) -> np.ndarray:
+    """Return the last map of the backbone, (n, rows, columns, channels) float32, of the images as padded."""
+    _train.place(network, ctx.device).eval()
+    inputs = _train.image_inputs(images, *known_coordinates(images, coordinates))
+    answers = []
+    for rows in _train.batches(np.arange(len(images)), ctx):
+        with torch.inference_mode(), _train.autocast(ctx.device):
+            arrays = _train.tensors(inputs(rows, np.zeros(len(rows), int)), ctx.device)
+            answers.append(network.maps(*arrays)[-1].permute(0, 2, 3, 1).float().cpu().numpy())
+    return np.concatenate(answers)
+
+
+def _inputs(turned: Sequence[Features], images: Images, with_images: bool) -> _train.Inputs:
+    """Return inputs that take each patch from the features of its orientation: turning features is not the same."""
+    read = _train.image_inputs(images)
+
+    def inputs(rows: np.ndarray, elements: np.ndarray) -> tuple[np.ndarray, ...]:
+        features = np.empty((len(rows), *turned[0].shape[1:]), np.float16)
+        for element in np.unique(elements):
+            features[elements == element] = turned[element][rows[elements == element]]
+        return (features, *(read(rows, elements) if with_images else ()))
+
+    return inputs

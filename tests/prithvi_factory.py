@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from patch_factory import make_images
+from patch_factory import bands, make_images
 from safetensors.torch import save_file
 from terratorch.models.backbones import prithvi_vit
 from terratorch.models.backbones.prithvi_mae import PrithviMAE
 
 from benchmark.api import HLS_ROLES, IGNORE, Budget, Context, Part
-from models import _prithvi, _train, prithvi
+from models import _foundation, _frozen, _prithvi, _segmenter, _train
 
 PLAIN, TIMED, LARGE = "prithvi_eo_v2_tiny_tl", "prithvi_eo_v2_300_tl", "prithvi_eo_v2_600"
 SMALL = {"embed_dim": 32, "num_heads": 2, "decoder_embed_dim": 32, "decoder_depth": 1, "decoder_num_heads": 2}
@@ -62,19 +62,24 @@ def context(weights=None, epochs=1, **changes):
 
 
 def fitted(part=None, ctx=None, **values):
-    method = prithvi.Prithvi(**{"backbone": PLAIN, "pretrained": False, **values})
+    method = _foundation.Foundation(**{"backbone": PLAIN, "pretrained": False, **values})
     part = part or make_part()
     method.fit(part, part, ctx or context())
     return method
 
 
-def build(name=PLAIN, roles=HLS_ROLES, coordinates=False, seed=0, weights=""):
-    return _prithvi.build_backbone(name, list(roles), coordinates, seed, str(weights))
+def build(name=PLAIN, roles=HLS_ROLES, coordinates=False, seed=0, weights=None):
+    return _prithvi.build(name, bands(roles), coordinates=coordinates, seed=seed, weights=weights)
 
 
-def network(name=PLAIN, roles=HLS_ROLES, **values):
+def network(name=PLAIN, roles=HLS_ROLES, skip=False, **values):
     scale = {"mean": [0.2] * len(roles), "std": [0.3] * len(roles)}
-    return _prithvi.build_network(build(name, roles, **values), scale, 0.1, 0).eval()
+    encoder = build(name, roles, **values)
+    return _segmenter.build_network(encoder, scale, dropout=0.1, skip=skip, seed=0).eval()
+
+
+def recipe(coordinates=False):
+    return _frozen.Recipe("", bands(HLS_ROLES), coordinates)
 
 
 def state(module):

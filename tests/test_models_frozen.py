@@ -15,17 +15,19 @@ from prithvi_factory import (
     make_part,
     narrow_backbones,
     network,
+    recipe,
     state,
 )
 
 from benchmark import artifacts
-from benchmark.api import HLS_ROLES, UserError
-from models import _frozen, _prithvi, _train, prithvi
+from benchmark.api import HLS_ROLES, NotRun, UserError
+from models import _encoder, _foundation, _frozen, _loop_step, _lora, _memory, _prithvi, _segmenter, _train
 
 
 @pytest.fixture(scope="module", autouse=True)
 def narrow():
-    with narrow_backbones():
+    with narrow_backbones(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_memory, "require", lambda *args: None)  # seconds a fit; it has tests of its own
         yield
 
 
@@ -37,11 +39,11 @@ def narrow():
 def test_kept_features_give_the_logits_of_the_plain_way(name, coordinates, element):
     images = make_part(size=(48, 48)).images
     model = network(name, coordinates=coordinates)
-    encoder = _frozen.FrozenEncoder(model, ("", list(HLS_ROLES), coordinates), element, context())
+    encoder = _frozen.FrozenEncoder(model, recipe(coordinates=coordinates), element, context())
     features = encoder.encode(images)
     assert features.dtype == np.float16
-    assert features.shape[:3] == (4, 4, 32)
-    known = _prithvi.known_coordinates(images, coordinates)
+    assert features.shape == (4, 4 * 32 * np.prod(_segmenter.shapes(model.encoder, (48, 48))[0][1:]))
+    known = _encoder.known_coordinates(images, coordinates)
     turned = _train.turn_each(images.read(), np.full(4, element))
     with torch.inference_mode():
         kept = _frozen.Tail(model, (48, 48)).eval()(torch.from_numpy(features))
@@ -57,15 +59,15 @@ def test_every_orientation_is_encoded_once_and_seen_in_its_own_frame(monkeypatch
 
     def features(encoder, images):
         asked.append((encoder.fingerprint, images.fingerprint))
-        return np.stack([np.full((4, 32, 2, 2), encoder.element, np.float16)] * len(images))
+        return np.full((len(images), 4 * 32 * 2 * 2), encoder.element, np.float16)
 
-    def step(tail, optimiser, arrays, mask, device):
-        steps.append((arrays[0][:, 0, 0, 0, 0].astype(int), mask))
-        return 0.0
+    def step(stepper, arrays, mask):
+        steps.append((arrays[0][:, 0].astype(int), mask))
+        return torch.zeros(())
 
-    monkeypatch.setattr(_train, "step", step)
+    monkeypatch.setattr(_loop_step.Stepper, "step", step)
     part, val = make_part(count=16), make_part(seed=1)
-    method = prithvi.Prithvi(PLAIN, pretrained=False)
+    method = _foundation.Foundation(PLAIN, pretrained=False)
     method.fit(part, val, replace(context(epochs=3, orientations=8), features=features))
     assert len(set(asked)) == len(asked) == 9
     assert len({encoder for encoder, _ in asked}) == 8
@@ -75,35 +77,47 @@ def test_every_orientation_is_encoded_once_and_seen_in_its_own_frame(monkeypatch
             assert any(np.array_equal(mask, _train.turn(truth, element)) for truth in part.truth)
 
 
-def test_fingerprint_pins_weights_bands_scale_and_coordinates(tmp_path):
-    def fingerprint(element=0, device="cpu", **values):
-        part = values.pop("part", make_part())
-        asked = []
-        features = lambda encoder, images: asked.append(encoder) or encoder.encode(images)  # noqa: E731
-        fitted(part, replace(values.pop("ctx", context()), features=features), **values)
-        one = asked[0]
-        return _frozen.FrozenEncoder(one.network, one.recipe, element, replace(one.ctx, device=device)).fingerprint
+def fingerprint(element=0, device="cpu", part=None, ctx=None, **values):
+    """Of the encoder that a method asks for; nothing is trained."""
+    asked = []
 
+    def features(encoder, images):
+        asked.append(encoder)
+        raise NotRun
+
+    with pytest.raises(NotRun):
+        fitted(part, replace(ctx or context(), features=features), **values)
+    (one,) = asked
+    return _frozen.FrozenEncoder(one.network, one.recipe, element, replace(one.ctx, device=device)).fingerprint
+
+
+def test_fingerprint_pins_weights_bands_scale_and_coordinates(tmp_path):
     first = fingerprint()
-    assert first == fingerprint(lr=1e-3, dropout=0.3) == fingerprint(mode="head")
-    other_bands = make_part(("GREEN", *HLS_ROLES[1:]))
-    other_weights = context(checkpoint(tmp_path, PLAIN))
+    assert first == fingerprint(lr=1e-3, dropout=0.3) == fingerprint(mode="head") == fingerprint(skip=True)
     different = [
         fingerprint(element=1),
         fingerprint(device="cuda"),
         fingerprint(ctx=replace(context(), seed=1)),
-        fingerprint(part=other_bands),
+        fingerprint(part=make_part(("GREEN", *HLS_ROLES[1:]))),
+        fingerprint(statistics="train"),
         fingerprint(coordinates=True),
         fingerprint(backbone=LARGE),
-        fingerprint(ctx=other_weights, pretrained=True),
+        fingerprint(ctx=context(checkpoint(tmp_path, PLAIN)), pretrained=True),
     ]
-    assert len({first, *different}) == 8
+    assert len({first, *different}) == 9
+
+
+def test_fingerprint_pins_what_is_no_weight():
+    model, one = network(), recipe()
+    before = _frozen.FrozenEncoder(model, one, 0, context()).fingerprint
+    model.encoder.recipe = (*model.encoder.recipe, 0.5)
+    assert _frozen.FrozenEncoder(model, one, 0, context()).fingerprint != before
 
 
 def test_features_beyond_float16_are_refused():
     model = network()
-    model.model.encoder.norm.weight.data.fill_(1e6)
-    encoder = _frozen.FrozenEncoder(model, ("", list(HLS_ROLES), False), 0, context())
+    model.encoder.vit.norm.weight.data.fill_(1e6)
+    encoder = _frozen.FrozenEncoder(model, recipe(), 0, context())
     with pytest.raises(RuntimeError, match="float16"):
         encoder.encode(make_part().images)
 
@@ -111,14 +125,15 @@ def test_features_beyond_float16_are_refused():
 # What learns
 
 
+@pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("mode", ["frozen", "head", "unfrozen"])
-def test_what_is_frozen_stays_and_everything_else_learns(monkeypatch, mode):
+def test_trap_5_what_is_frozen_stays_and_what_learns_is_counted(monkeypatch, mode, skip):
     before = []
-    real = _prithvi.freeze
-    monkeypatch.setattr(_prithvi, "freeze", lambda net, mode: before.append(state(net)) or real(net, mode))
-    method = fitted(ctx=context(epochs=2), mode=mode)
-    moved, parts = changed(before[0], method.network_), _prithvi.PARTS[mode]
-    frozen = tuple(f"model.{part}." for part in parts)
+    real = _segmenter.freeze
+    monkeypatch.setattr(_segmenter, "freeze", lambda net, mode: before.append(state(net)) or real(net, mode))
+    method = fitted(ctx=context(epochs=2), mode=mode, skip=skip)
+    moved, parts = changed(before[0], method.network_), _segmenter.FROZEN[mode]
+    frozen = tuple(f"{part}." for part in parts)
     learning = {name for name, _ in method.network_.named_parameters() if not (frozen and name.startswith(frozen))}
     assert {name for name in moved if frozen and name.startswith(frozen)} == set()
     assert learning <= moved
@@ -127,15 +142,26 @@ def test_what_is_frozen_stays_and_everything_else_learns(monkeypatch, mode):
     assert {name for name, p in method.network_.named_parameters() if p.requires_grad} == learning
 
 
+def test_trap_4_adapters_learn_and_the_rest_of_the_backbone_does_not(monkeypatch):
+    before = []
+    real = _lora.adapt
+    monkeypatch.setattr(_lora, "adapt", lambda net, *a, **k: (real(net, *a, **k), before.append(state(net)))[0])
+    method = fitted(ctx=context(epochs=2), mode="lora")
+    encoder = method.network_.encoder
+    adapters = {name for name, _ in encoder.named_parameters() if "lora_" in name}
+    assert len(adapters) == 12 * 4 * 2  # blocks, layers of each, matrices of each
+    assert changed(before[0], encoder) == adapters
+    learning = [p for name, p in method.network_.named_parameters() if name.startswith("segmenter.") or "lora_" in name]
+    assert method.parameters_["trainable"] == sum(parameter.numel() for parameter in learning)
+
+
 def test_frozen_parts_are_in_evaluation_mode_while_others_train():
     model = network()
-    _prithvi.freeze(model, "head")
+    _segmenter.freeze(model, "head")
     _train.train_mode(model)
-    assert not any(
-        module.training for part in ("encoder", "decoder") for module in getattr(model.model, part).modules()
-    )
-    assert model.model.neck[2].fpn1[1].training
-    assert all(module.training for module in model.model.head.modules() if isinstance(module, torch.nn.Dropout))
+    assert not any(module.training for part in (model.encoder, model.segmenter.decoder) for module in part.modules())
+    assert model.segmenter.neck.fpn1[1].training
+    assert all(module.training for module in model.segmenter.head.modules() if isinstance(module, torch.nn.Dropout))
 
 
 def test_training_an_unfrozen_backbone_does_not_write_into_the_file(tmp_path):
@@ -143,11 +169,11 @@ def test_training_an_unfrozen_backbone_does_not_write_into_the_file(tmp_path):
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     method = fitted(ctx=context(path), pretrained=True, mode="unfrozen")
     stored = _prithvi.read_checkpoint(path)["encoder.norm.weight"]
-    assert not torch.equal(method.network_.model.encoder.norm.weight, stored)
+    assert not torch.equal(method.network_.encoder.vit.norm.weight, stored)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == before
 
 
-@pytest.mark.parametrize("mode", ["frozen", "unfrozen"])
+@pytest.mark.parametrize("mode", ["frozen", "unfrozen", "lora"])
 def test_fit_is_bit_identical(mode):
     first = fitted(ctx=context(orientations=8), mode=mode)
     torch.manual_seed(31)
@@ -164,14 +190,16 @@ def test_prithvi_learns_an_easy_task():
 # Saving
 
 
-@pytest.mark.parametrize("mode", ["frozen", "head", "unfrozen"])
+@pytest.mark.parametrize(
+    ("mode", "skip"), [("frozen", False), ("frozen", True), ("head", False), ("unfrozen", True), ("lora", False)]
+)
 @pytest.mark.parametrize("pretrained", [True, False])
-def test_a_saved_method_answers_as_before(tmp_path, mode, pretrained):
+def test_a_saved_method_answers_as_before(tmp_path, mode, skip, pretrained):
     part = make_part()
     ctx = context(checkpoint(tmp_path, PLAIN) if pretrained else None)
-    method = fitted(part, ctx, mode=mode, pretrained=pretrained)
+    method = fitted(part, ctx, mode=mode, skip=skip, pretrained=pretrained)
     artifacts.save(method, tmp_path / "saved")
-    again = artifacts.load(prithvi.Prithvi, tmp_path / "saved")
+    again = artifacts.load(_foundation.Foundation, tmp_path / "saved")
     assert np.array_equal(again.predict(part.images, ctx), method.predict(part.images, ctx))
 
 
@@ -180,10 +208,10 @@ def test_a_backbone_that_changed_since_is_refused(tmp_path):
     artifacts.save(fitted(ctx=context(path), pretrained=True), tmp_path / "saved")
     path.unlink()
     with pytest.raises(UserError, match="no longer"):
-        artifacts.load(prithvi.Prithvi, tmp_path / "saved")
+        artifacts.load(_foundation.Foundation, tmp_path / "saved")
     checkpoint(tmp_path, PLAIN, change=lambda all_: {**all_, "encoder.cls_token": all_["encoder.cls_token"] + 1})
     with pytest.raises(UserError, match="other weights"):
-        artifacts.load(prithvi.Prithvi, tmp_path / "saved")
+        artifacts.load(_foundation.Foundation, tmp_path / "saved")
 
 
 @pytest.mark.gpu
