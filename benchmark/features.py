@@ -1,13 +1,12 @@
-"""Features of frozen backbones, computed once and memory-mapped from then on.
+"""Features of frozen backbones, computed once a patch and memory-mapped from then on.
 
-A file is named by the encoder's fingerprint (weight bytes and preprocessing) and by the content of the images, so every
-head, trial and seed that shares both shares the file. What computing it cost is kept and reported on hits too.
+A file is named by the encoder's fingerprint (weight bytes and preprocessing) and the size of patches, a slot in it by
+the content of the patch, so every split, label fraction, head, probe, trial and seed that shares an encoder shares what
+is there, and only patches that are new to it are computed. What computing cost is kept and reported on hits too.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.api import Encoder, Images, UserError, digest
-from benchmark.record import write_json
+from benchmark._feature_store import Slots, keys
+from benchmark.api import Encoder, Features, Images, UserError, digest
 
 
 @dataclass
@@ -39,59 +38,49 @@ class FeatureCache:
     seconds: list[float] = field(default_factory=list)
     spent: float = 0.0
 
-    def __call__(self, encoder: Encoder, images: Images) -> np.ndarray:
-        """Return features (n, ...) float16 of the images, read-only and memory-mapped."""
+    def __call__(self, encoder: Encoder, images: Images) -> Features:
+        """Return features (n, ...) float16 of the images, memory-mapped; those that are there wait for no lock.
+
+        Raises:
+            UserError: the disk is too small for those that are missing; nothing was written then.
+        """
         from filelock import FileLock
 
         start = self.clock()
-        name = digest(encoder.fingerprint, images.fingerprint)[:32]
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / f"{name}.lock"):
-            found = self._open(name)
-            if found is None:
-                self._compute(name, encoder, images)
-                found = self._open(name)
-        assert found is not None, "features just written cannot be read back"
-        features, seconds = found
-        self.seconds.append(seconds)
+        path = self.root / f"{digest(encoder.fingerprint, images.shape[1:])[:32]}.f16"
+        wanted, slots = keys(images), Slots(path)
+        if any(slots.lacking(wanted)):
+            with FileLock(path.with_suffix(".lock")):
+                slots = Slots(path)  # another process may have been here meanwhile
+                self._compute(slots, wanted, encoder, images)
+        self.seconds.append(sum(slots.found[key].seconds for key in set(wanted)))
         self.spent += self.clock() - start
-        return features
+        return slots.features(wanted)
 
-    def _open(self, name: str) -> tuple[np.ndarray, float] | None:
-        """Return the features and their cost; None where they are absent or their bytes changed."""
-        data, meta = self.root / f"{name}.npy", self.root / f"{name}.json"
-        if not (data.is_file() and meta.is_file()):
-            return None
-        known = json.loads(meta.read_text())
-        with data.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != known["sha256"]:
-                self.log(f"features {data.name} are damaged and are computed again")
-                return None
-        return np.load(data, mmap_mode="r"), float(known["seconds"])
+    def _compute(self, slots: Slots, wanted: list[str], encoder: Encoder, images: Images) -> None:
+        """Encode, batch by batch, the patches that are missing or damaged."""
+        absent, damaged = slots.lacking(wanted)
+        if damaged:
+            self.log(f"features of {len(damaged)} patches in {slots.path.name} are damaged and are computed again")
+        first = {key: row for row, key in reversed(list(enumerate(wanted)))}
+        rows = np.array(sorted(first[key] for key in (*absent, *damaged)), int)
+        for begin in range(0, len(rows), self.batch):
+            piece, start = rows[begin : begin + self.batch], self.clock()
+            features = encoder.encode(images.take(piece))
+            spent = self.clock() - start
+            if begin == 0:
+                self._require_space(len(absent) * features[0].nbytes, len(rows), len(first))
+            slots.write([wanted[row] for row in piece], features, spent / len(piece))
+            if begin // self.batch % max(1, len(rows) // self.batch // 10) == 0:
+                self.log(f"encoded {begin + len(piece)} of {len(rows)} patches")
 
-    def _compute(self, name: str, encoder: Encoder, images: Images) -> None:
-        """Encode batch by batch into a temporary file, then rename it and describe it."""
-        start, data = self.clock(), self.root / f"{name}.npy"
-        first = encoder.encode(images.take(slice(0, self.batch)))
-        shape = (len(images), *first.shape[1:])
-        self._require_space(int(np.prod(shape)) * 2)
-        partial = data.with_suffix(".partial")
-        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-        out[: self.batch] = first
-        for begin in range(self.batch, len(images), self.batch):
-            self.log(f"encode {begin}/{len(images)} patches")
-            out[begin : begin + self.batch] = encoder.encode(images.take(slice(begin, begin + self.batch)))
-        out.flush()
-        del out
-        spent = self.clock() - start
-        with partial.open("rb") as stream:
-            checksum = hashlib.file_digest(stream, "sha256").hexdigest()
-        partial.replace(data)
-        write_json(data.with_suffix(".json"), {"sha256": checksum, "seconds": spent, "shape": shape})
-
-    def _require_space(self, size: int) -> None:
-        """Say how large the file will be, and refuse it where the disk is too small."""
+    def _require_space(self, size: int, missing: int, asked: int) -> None:
+        """Say how much will be written, and refuse it where the disk is too small."""
         free = shutil.disk_usage(self.root).free
-        self.log(f"features take {size / 1e6:.1f} MB on disk ({free / 1e9:.1f} GB free)")
+        self.log(
+            f"features of {missing} of {asked} patches are missing and take {size / 1e6:.1f} MB on disk "
+            f"({free / 1e9:.1f} GB free)"
+        )
         if size > 0.95 * free:
             raise UserError(f"features need {size / 1e9:.1f} GB and {self.root} has {free / 1e9:.1f} GB free")
