@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import record
+from benchmark import boundary, record
 from benchmark.plan import Cell, Plan
 from benchmark.record import FAILED, NOT_RUN, OK, TIMEOUT, Record
 from benchmark.scores import PROBABILITY_SCORES, SCORES, histogram, probability_scores, scores
@@ -29,12 +29,17 @@ COSTS = (
     *("fit_s", "encode_s", "tune_s", "mpixel_per_s", "latency_ms", "parameters", "trainable"),
     *("rss_mb", "rss_over_start_mb", "vram_allocated_mb", "vram_reserved_mb", "vram_process_mb", "energy_j"),
 )
+OUTLINE = ("boundary_jaccard_2", "boundary_f1_2")
+_PHASES = ("load", "forward", "backward", "step")  # of an optimiser step
+FACTS = ("step_s", "mfu", *(f"vram_{phase}_mb" for phase in _PHASES))
 COLUMNS = (
     *("row", "family", "status", "reason", "tuned", "seeds"),
     *INTERVAL,
     *(name for name in SCORES if name != "jaccard"),
     *PROBABILITY_SCORES,
+    *OUTLINE,
     *COSTS,
+    *FACTS,
     *("trials", "study_id", "device", "circular", "note"),
 )
 _VRAM = ("vram_allocated", "vram_reserved", "vram_process")
@@ -85,12 +90,16 @@ def lines(plan: Plan, out: Path) -> list[Line]:
 
 def values(line: Line) -> dict[str, Any]:
     """Return the columns of one line."""
-    cell, (status, reason), done = line.first, line.ending, line.ok
-    measured = {**_scores(done), **_probability_scores(line), **_costs(done), **_trials(line)} if done else {}
+    cell, (status, reason) = line.first, line.ending
     told = {"row": cell.row, "family": cell.family, "status": status, "reason": reason, "tuned": cell.tuned}
     ends = {"seeds": len(line.cells), "study_id": cell.study_id, "device": cell.device, "note": cell.note}
     ends |= {"circular": " ".join(cell.circular)}
-    return dict.fromkeys(COLUMNS, math.nan) | measured | told | ends
+    return dict.fromkeys(COLUMNS, math.nan) | (_measured(line, line.ok) if line.ok else {}) | told | ends
+
+
+def _measured(line: Line, done: Sequence[Record]) -> dict[str, Any]:
+    told = {**_outline(done), **_costs(done), **_facts(done), **_trials(line)}
+    return {**_scores(done), **_probability_scores(line), **told}
 
 
 def _scores(done: Sequence[Record]) -> dict[str, float]:
@@ -107,6 +116,14 @@ def _probability_scores(line: Line) -> dict[str, float]:
     found = [histogram_of(cell, kept, line.out) for cell, kept in zip(line.cells, line.ok, strict=True)]
     each = [probability_scores(hist) for hist in found if hist is not None and hist.any()]
     return {name: _mean([score[name] for score in each]) for name in PROBABILITY_SCORES}
+
+
+def _outline(done: Sequence[Record]) -> dict[str, float]:
+    """Return the scores of outlines, of pooled counts; NaN if a record is without them."""
+    if not all(kept.boundary for kept in done):
+        return {}
+    each = [boundary.scores({d: np.sum(found, axis=0) for d, found in kept.boundary.items()}) for kept in done]
+    return {name: _mean([float(found[name]) for found in each]) for name in OUTLINE}
 
 
 def histogram_of(cell: Cell, kept: Record, out: Path) -> np.ndarray | None:
@@ -143,6 +160,18 @@ def _costs(done: Sequence[Record]) -> dict[str, float | int | None]:
         **{f"{name}_mb": _peak(done, lambda kept, name=name: kept.memory.get(name)) for name in _VRAM},  # type: ignore[misc]
         "energy_j": _median(_energy(kept) for kept in done),
     }
+
+
+def _facts(done: Sequence[Record]) -> dict[str, float]:
+    """Return what the methods said of their optimiser steps: medians over seeds, the highest of the peaks of memory."""
+    return {
+        **{name: _median(kept.facts.get(name) for kept in done) for name in ("step_s", "mfu")},
+        **{f"vram_{phase}_mb": _peak(done, _fact(f"vram_{phase}")) for phase in _PHASES},
+    }
+
+
+def _fact(name: str) -> Callable[[Record], int | None]:
+    return lambda kept: kept.facts.get(name)
 
 
 def _trials(line: Line) -> dict[str, int]:

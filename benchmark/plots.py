@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark._labels import name_points
+from benchmark._labels import name_points, number_legend
 from benchmark.lines import Line, histogram_of
 from benchmark.record import OK, Record
 from benchmark.scores import precision_recall, probability_scores, reliability, scores
-from benchmark.tables import circles, marked, title, unranked
+from benchmark.tables import circles, marked, replacing, title, unranked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 WIDTH, DPI = 9.0, 150  # inches; 1350 pixels, read at 900
+MOST = 40  # rows in a picture that has a curve or a panel for each
 NAMED = 16  # rows whose names have room beside their points; more get numbers
 # Colours: Okabe and Ito (2008), distinct under the common kinds of colour blindness.
 FAMILIES = {
@@ -64,8 +65,8 @@ def canvas(path: Path, height: float, width: float = WIDTH) -> Iterator[Figure]:
     with seaborn.axes_style("whitegrid", _STYLE):
         figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         yield figure
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, facecolor="white")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, facecolor="white", format="png")
 
 
 def leaderboard(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
@@ -80,10 +81,11 @@ def leaderboard(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | N
             pair = (ranked["row"] == line["row"]).sum() == 2
             place = names.index(line["row"])
             _interval(axes, line, place + (0.15 if line["tuned"] else -0.15) * pair)
-            _beside(axes, 1.09 if line["tuned"] else 1.01, place, f"{line['jaccard']:.3f}")
-        _beside(axes, 1.01, -1, "default")
-        _beside(axes, 1.09, -1, "tuned")
-        _without_score(axes, len(names), rest)
+            _right_of(axes, line["tuned"], place, f"{line['jaccard']:.3f}")
+        _right_of(axes, False, -1, "default")
+        _right_of(axes, True, -1, "tuned")
+        longest = max(len(name) for name in (*names, *(name for name, _, _ in rest)))
+        _without_score(axes, len(names), rest, 122 - round(1.2 * longest))  # the names take room from the axes
         circular = dict(zip(ranked["row"], ranked["circular"], strict=True))
         shown = [marked(name, circular[name]) for name in names]
         axes.set_yticks(range(len(names) + len(rest)), [*shown, *(name for name, _, _ in rest)])
@@ -95,16 +97,20 @@ def leaderboard(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | N
     return path
 
 
-def _beside(axes: Axes, x: float, place: float, text: str, **style: Any) -> None:
-    """Write small text at a line's height, x in fractions of the axes' width."""
-    axes.text(x, place, text, fontsize=8, va="center", transform=axes.get_yaxis_transform(), **style)
+def _right_of(axes: Axes, tuned: bool, place: float, text: str) -> None:
+    """Write small text right of the axes at a line's height, in the column of the defaults or of the tuned lines."""
+    offset = (42 if tuned else 5, 0)
+    axes.annotate(text, (1, place), offset, axes.get_yaxis_transform(), "offset points", fontsize=8, va="center")
 
 
-def _without_score(axes: Axes, start: int, rest: Sequence[tuple[str, str, str]]) -> None:
+def _without_score(axes: Axes, start: int, rest: Sequence[tuple[str, str, str]], width: int) -> None:
+    """Write status and reason of lines without a score, cut to so many characters."""
     for place, (_, status, reason) in enumerate(rest, start):
-        text = textwrap.shorten(f"{status}: {reason}", 100, placeholder=" ...")
+        text = textwrap.shorten(f"{status}: {reason}", width, placeholder=" ...")
         box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
-        _beside(axes, 0.01, place, text, color=_GREY, bbox=box)
+        axes.text(
+            0.01, place, text, fontsize=8, va="center", transform=axes.get_yaxis_transform(), color=_GREY, bbox=box
+        )
 
 
 def _interval(axes: Axes, line: dict[str, Any], place: float) -> None:
@@ -145,7 +151,7 @@ def cost(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
     with canvas(path, max(5.2, 0.7 + 0.165 * len(rows)) if numbered else 5.2) as figure:
         _legend(figure, ranked["family"])
         if numbered:
-            _number_legend(figure, names)
+            number_legend(figure, names)
         for axes, (x, what) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
             _points(axes, ranked.assign(x=x))
             axes.set(xscale="log", xlabel=what)
@@ -159,13 +165,6 @@ def cost(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
     return path
 
 
-def _number_legend(figure: Figure, names: Mapping[str, str]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], linestyle="", label=f"{rank:>2}  {row}") for row, rank in names.items()]
-    figure.legend(handles=handles, loc="outside right lower", fontsize=8, frameon=False, handlelength=0)
-
-
 def _points(axes: Axes, ranked: DataFrame) -> None:
     for _, kinds in ranked[ranked["x"] > 0].groupby("row", sort=False):
         colour, marker = look(kinds["family"].iloc[0])
@@ -175,16 +174,16 @@ def _points(axes: Axes, ranked: DataFrame) -> None:
 
 
 def pr_curves(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
-    """Draw precision against recall of each row's first seed, a dot at the threshold in use."""
-    drawn = _with_histograms(frame, lines)
+    """Draw precision against recall of the first seed of each family's first rows, a dot at the threshold in use."""
+    drawn = _leaders(_with_histograms(frame, lines))
     if not drawn:
         return None
     used: dict[str, int] = {}
-    with canvas(path, 5.6) as figure:
+    with canvas(path, max(5.6, 0.8 + 0.175 * len(drawn))) as figure:
         axes = figure.subplots()
         for line, hist in drawn:
             colour, _ = look(line.first.family)
-            style = _DASHES[used.setdefault(line.first.family, 0) % len(_DASHES)]
+            style = _DASHES[used.setdefault(line.first.family, 0)]
             used[line.first.family] += 1
             precision, recall = precision_recall(hist)
             name = f"{title(line.first)}  {probability_scores(hist)['auc']:.3f}"
@@ -198,6 +197,12 @@ def pr_curves(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | Non
     return path
 
 
+def _leaders(drawn: Sequence[tuple[Line, np.ndarray]]) -> list[tuple[Line, np.ndarray]]:
+    """Return the first rows of each family, as many as there are dashes to tell them apart."""
+    families = [line.first.family for line, _ in drawn]
+    return [one for place, one in enumerate(drawn) if families[:place].count(families[place]) < len(_DASHES)]
+
+
 def _with_histograms(frame: DataFrame, lines: Sequence[Line]) -> list[tuple[Line, np.ndarray]]:
     pairs = [(line, histogram_of(line.first, line.ok[0], line.out)) for line in best_lines(frame, lines)]
     return [(line, hist) for line, hist in pairs if hist is not None and hist.any()]
@@ -205,7 +210,8 @@ def _with_histograms(frame: DataFrame, lines: Sequence[Line]) -> list[tuple[Line
 
 def calibration(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
     """Draw, a panel per row, observed cloud frequency against forecast, and the share of pixels per forecast."""
-    drawn = _with_histograms(frame, lines)
+    found = _with_histograms(frame, lines)
+    drawn = found[:MOST]
     if not drawn:
         return None
     with _panels(path, len(drawn), 2.05) as panels:
@@ -219,7 +225,7 @@ def calibration(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | N
             axes.plot(forecast, observed, color=colour, marker=marker, markersize=4, linewidth=1.4)
             _title(axes, line, f"ECE {probability_scores(hist)['ece']:.3f}")
             axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-        panels[0].figure.supxlabel("forecast cloud probability", fontsize=10)
+        panels[0].figure.supxlabel("forecast cloud probability" + _left_out(found), fontsize=10)
         panels[0].figure.supylabel("observed frequency (line)\nshare of pixels (bars)", fontsize=10)
     return path
 
@@ -236,6 +242,11 @@ def _panels(path: Path, count: int, height: float) -> Iterator[list[Axes]]:
         yield panels[:count]
 
 
+def _left_out(found: Sequence[Any]) -> str:
+    """Return how many rows have no panel, where that is so."""
+    return f"\n(the first {MOST} rows of the table that have one; there are {len(found)})" if len(found) > MOST else ""
+
+
 def _title(axes: Axes, line: Line, more: str) -> None:
     name = textwrap.fill(title(line.first), 22)
     axes.set_title(f"{name}\n{more}", fontsize=8)
@@ -247,7 +258,8 @@ def curves(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
-    drawn = [line for line in best_lines(frame, lines) if any(kept.curves for kept in line.ok)]
+    found = [line for line in best_lines(frame, lines) if any(kept.curves for kept in line.ok)]
+    drawn = found[:MOST]
     if not drawn:
         return None
     with _panels(path, len(drawn), 2.2) as panels:
@@ -262,7 +274,7 @@ def curves(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
             _title(axes, line, f"{len(line.ok)} seed" + "s" * (len(line.ok) > 1))
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         figure = panels[0].figure
-        figure.supxlabel("epoch, or round of boosting", fontsize=10)
+        figure.supxlabel("epoch, or round of boosting" + _left_out(found), fontsize=10)
         kinds = [Line2D([], [], color="black", marker=".", label="validation score (left axis)"),
                  Line2D([], [], color=_GREY, linestyle=":", label="training loss (right axis)"),
                  Line2D([], [], color=_GREY, linestyle="--", label="validation loss (right axis)")]  # fmt: skip

@@ -11,43 +11,69 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark._effects_plot import against, forest
+from benchmark._embedding_plot import embedding
+from benchmark.effects import TITLES, effects, resampled, tell, write_effects
 from benchmark.gallery import CAPTION, gallery
 from benchmark.lines import Line, lines
 from benchmark.plan import Plan
 from benchmark.plots import PLOTS
 from benchmark.record import Record
-from benchmark.tables import circles, leaderboard, pivot, unranked, write_leaderboard
+from benchmark.tables import circles, fit_facts, leaderboard, pivot, replacing, unranked, write_leaderboard
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PICTURES = {**PLOTS, "gallery": gallery}
+PICTURES = {**PLOTS, "embedding": embedding, "gallery": gallery}
+EFFECT_PICTURES = {"effects": forest, "against": against}  # drawn from the table of effects
 CAPTIONS = {
     "leaderboard": "Macro Jaccard index on the test part. Bar: 95 % bootstrap interval over scenes.",
     "cost": "Accuracy against the time to fit, encode and tune, and against speed. A line joins a row's defaults and "
     "its tuned run. Times are of the hardware named below.",
-    "precision_recall": "Precision against recall of the cloud class, first seed; the dot is the threshold in use.",
+    "precision_recall": "Precision against recall of the cloud class, first seed; the dot is the threshold in use. Of "
+    "each family the first five rows of the table.",
     "reliability": "Observed cloud frequency against forecast probability, in bins of equal mass, first seed. Bars: "
     "share of the pixels. On the diagonal a probability means what it says.",
     "curves": "Validation score and losses of every seed, for the methods that report them.",
+    "effects": "What one factor alone changes: difference in the macro Jaccard index (filled) and in the boundary "
+    "Jaccard index at 2 pixels (open), paired over scenes and seeds. Pale: the interval holds 0, so the sign is not "
+    "resolved.",
+    "against": "Foundation models minus each classical row on the same scenes and seeds: right of the line, the "
+    "foundation model is better. Pale: the interval holds 0.",
+    "embedding": "Features of the backbones, tokens of the test patches in two dimensions (by UMAP or PCA, as told "
+    "above each), by class and beneath by surface. Distances between groups mean little.",
     "gallery": CAPTION,
 }
 
 
-def write_report(plan: Plan, out: Path) -> Path:
-    """Write leaderboard.csv, leaderboard.md, plots/*.png and report.html of a plan; return the page."""
-    found, frame = lines(plan, out), leaderboard(plan, out)
+def write_report(plan: Plan, out: Path, frame: DataFrame | None = None) -> Path:
+    """Write leaderboard and effects (.csv, .md), plots/*.png and report.html of a plan; return the page.
+
+    Args:
+        plan: what was run.
+        out: where its records are.
+        frame: its leaderboard, where the caller has it already.
+    """
+    frame = leaderboard(plan, out) if frame is None else frame
+    found = lines(plan, out)
+    table = effects(frame, found)
     write_leaderboard(frame, out)
-    pictures = {name: draw(frame, found, out / "plots" / f"{name}.png") for name, draw in PICTURES.items()}
+    write_effects(table, out)
+    paths = {name: out / "plots" / f"{name}.png" for name in (*EFFECT_PICTURES, *PICTURES)}
+    pictures = {name: draw(frame, found, paths[name]) for name, draw in PICTURES.items()}
+    pictures |= {name: draw(table, paths[name]) for name, draw in EFFECT_PICTURES.items()}
     for name, path in pictures.items():
         if path is None:  # a picture of an earlier plan would stand for this one
-            (out / "plots" / f"{name}.png").unlink(missing_ok=True)
+            paths[name].unlink(missing_ok=True)
     page = out / "report.html"
-    page.write_text(_render(plan, found, frame, pictures), encoding="utf-8")
+    with replacing(page) as temporary:
+        temporary.write_text(_render(plan, found, frame, table, pictures), encoding="utf-8")
     return page
 
 
-def _render(plan: Plan, found: Sequence[Line], frame: DataFrame, pictures: Mapping[str, Path | None]) -> str:
+def _render(
+    plan: Plan, found: Sequence[Line], frame: DataFrame, table: DataFrame, pictures: Mapping[str, Path | None]
+) -> str:
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
@@ -61,7 +87,10 @@ def _render(plan: Plan, found: Sequence[Line], frame: DataFrame, pictures: Mappi
         unranked=unranked(frame),
         circles=circles(frame),
         notes=list(zip(notes["row"], notes["note"], strict=True)),
-        pictures=[(name, CAPTIONS[name], _embed(path)) for name, path in pictures.items() if path is not None],
+        effects=[(title, entries) for kinds, title in TITLES.items() if (entries := tell(table, kinds))],
+        resampled=resampled(table),
+        facts=fit_facts(frame, found),
+        pictures=[(name, caption, _embed(path)) for name, caption in CAPTIONS.items() if (path := pictures[name])],
         skipped=[name for name, path in pictures.items() if path is None],
         columns=list(frame.columns),
         table=[[_field(value) for value in row] for row in frame.itertuples(index=False)],

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.lines import COLUMNS, STATUSES, lines, values
+from benchmark.lines import COLUMNS, FACTS, STATUSES, Line, lines, values
 from benchmark.plan import UNKNOWN, Cell, Plan
 from benchmark.record import OK
 
@@ -19,8 +21,12 @@ if TYPE_CHECKING:
 
 _INTEGERS = ("seeds", "parameters", "trainable", "trials")
 _SUMMARY = ("row", "default", "tuned", "AUC", "train s", "tune s", "Mpixel/s", "VRAM MB")
+_SCORES = {"F1": "f1", "AUC": "auc", "Brier": "brier", "edge": "boundary_jaccard_2"}
+_FACTS = {"input scale": "input scale", "micro-batch": "micro_batch"}
+_STEP = {"step ms": ("step_s", 1e-3), "MFU %": ("mfu", 1e-2)}
 _TOLD = (
-    "Macro Jaccard index, mean over seeds [95 % interval over scenes]; the rest is of the tuned line where it exists."
+    "Macro Jaccard index, mean over seeds [95 % interval over scenes]; the rest is of the tuned line where it exists. "
+    "edge: boundary Jaccard index at 2 pixels."
 )
 CIRCULAR = "†"
 _UNKNOWN = "The data set does not say which bands its label derives from, so circular rows are not marked."
@@ -75,7 +81,7 @@ def _entry(name: str, kinds: DataFrame) -> dict[str, str]:
     return {
         **{"row": marked(name, best["circular"]), "family": best["family"]},
         **ranking,
-        **{title: _decimals(best[column]) for title, column in (("F1", "f1"), ("AUC", "auc"), ("Brier", "brier"))},
+        **{title: _decimals(best[column]) for title, column in _SCORES.items()},
         **{
             "train s": _digits(train),
             "tune s": _digits(best["tune_s"]),
@@ -110,6 +116,30 @@ def _digits(value: Any, unit: float = 1.0) -> str:
     return f"{number:.0f}" if abs(number) >= 100 else np.format_float_positional(number, 3, fractional=False, trim="-")
 
 
+def fit_facts(frame: DataFrame, found: Sequence[Line]) -> list[dict[str, str]]:
+    """Return a readable entry per line whose method told facts of its fit; columns that no line fills are left out.
+
+    Peaks of device memory are of one optimiser step, by phase; MFU is the share of the device's own rate of matrix
+    products.
+    """
+    costs = {(line["row"], bool(line["tuned"])): line for line in frame.to_dict("records")}
+    told = [line for line in found if any(kept.facts for kept in line.ok)]
+    entries = [_fit(line, costs[line.first.row, line.first.tuned]) for line in told]
+    used = [title for title in (entries[0] if entries else ()) if any(entry[title] for entry in entries)]
+    return [{title: entry[title] for title in used} for entry in entries]
+
+
+def _fit(line: Line, costs: Mapping[str, Any]) -> dict[str, str]:
+    facts = {title: [str(kept.facts[name]) for kept in line.ok if name in kept.facts] for title, name in _FACTS.items()}
+    peaks = {f"VRAM {name[5:-3]} MB": _digits(costs[name]) for name in FACTS if name.startswith("vram")}
+    return {
+        "row": label(line.first.row, line.first.tuned),
+        **{title: ", ".join(dict.fromkeys(values)) for title, values in facts.items()},
+        **{title: _digits(costs[name], unit) for title, (name, unit) in _STEP.items()},
+        **peaks,
+    }
+
+
 def unranked(frame: DataFrame) -> list[tuple[str, str, str]]:
     """Return (name, status, reason) of every line without a score, a reason that both lines of a row share once."""
     rest = frame[frame["status"] != OK].drop_duplicates(["row", "status", "reason"])
@@ -136,22 +166,41 @@ def label(row: str, tuned: bool) -> str:
 
 def write_leaderboard(frame: DataFrame, out: Path) -> tuple[Path, Path]:
     """Write every column to leaderboard.csv and the readable part to leaderboard.md; return both."""
-    out.mkdir(parents=True, exist_ok=True)
-    csv, markdown = out / "leaderboard.csv", out / "leaderboard.md"
-    frame.to_csv(csv, index=False, float_format="%.6g")
-    markdown.write_text(_markdown(frame))
-    return csv, markdown
+    csv, page = out / "leaderboard.csv", out / "leaderboard.md"
+    with replacing(csv) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g")
+    with replacing(page) as temporary:
+        temporary.write_text(_page(frame))
+    return csv, page
 
 
-def _markdown(frame: DataFrame) -> str:
-    entries = pivot(frame)
-    titles = list(entries[0]) if entries else []
-    table = [titles, ["---"] * len(titles), *(list(entry.values()) for entry in entries)] if entries else []
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` and rename it to `path` when all is well, so nobody reads half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def markdown(entries: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the lines of a Markdown table of entries with the same titles."""
+    if not entries:
+        return []
+    table = [list(entries[0]), ["---"] * len(entries[0]), *(list(entry.values()) for entry in entries)]
+    return ["| " + " | ".join(_escape(field) for field in row) + " |" for row in table]
+
+
+def _page(frame: DataFrame) -> str:
     notes = frame[frame["note"] != ""].drop_duplicates("row")
     remarks = [f"**{row}**: {note}" for row, note in zip(notes["row"], notes["note"], strict=True)]
     remarks += circles(frame)
     ends = [f"**{name}**: {status}: {reason}" for name, status, reason in unranked(frame)]
-    text = [_TOLD, "", *("| " + " | ".join(_escape(field) for field in row) + " |" for row in table)]
+    text = [_TOLD, "", *markdown(pivot(frame))]
     for title, items in (("Without a score", ends), ("Notes", remarks)):
         text += ["", f"{title}:", "", *(f"- {_escape(item)}" for item in items)] if items else []
     return "\n".join(text) + "\n"

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from benchmark.api import UserError, digest
-from benchmark.lines import COSTS, INTERVAL, Line, values
+from benchmark.lines import COSTS, FACTS, INTERVAL, OUTLINE, Line, values
 from benchmark.plan import Cell, Plan
 from benchmark.record import FILE, NOT_RUN, OK, Record, read
 from benchmark.report import flatten
@@ -42,7 +42,7 @@ LOG_TAIL = 64 * 2**10  # bytes
 LONGEST = 500  # characters of a parameter: what MLflow servers before 2.0 take
 BATCH = {"metrics": 1000, "params": 100}  # MLflow's limits for one request
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-MEASURES = (*INTERVAL, *(name for name in SCORES if name not in INTERVAL), *PROBABILITY_SCORES, *COSTS)
+MEASURES = tuple(dict.fromkeys((*INTERVAL, *SCORES, *PROBABILITY_SCORES, *OUTLINE, *COSTS, *FACTS)))
 
 
 class TrackingError(Exception):
@@ -54,14 +54,17 @@ def default_uri(out: Path) -> str:
     return f"sqlite:///{out.resolve() / 'mlflow.db'}"
 
 
-def push(plan: Plan, out: Path, uri: str | None = None) -> None:
-    """Copy the records of a plan into MLflow; pictures and report as `report.write_report` left them.
+def push(plan: Plan, out: Path, uri: str | None = None, frame: DataFrame | None = None) -> None:
+    """Copy the records of a plan into MLflow; tables, pictures and report as `report.write_report` left them.
+
+    The leaderboard is made and written again unless `frame` is the one that the report was written from.
 
     Raises:
         TrackingError: the tracking store is not there, or refuses.
     """
-    frame = leaderboard(plan, out)
-    write_leaderboard(frame, out)
+    if frame is None:
+        frame = leaderboard(plan, out)
+        write_leaderboard(frame, out)
     records = [(cell, kept) for cell in plan.cells if (kept := read(cell.folder(out))) is not None]
     uri = uri or default_uri(out)
     with _connected(uri) as client:
@@ -162,7 +165,8 @@ def _push_parent(
     client: MlflowClient, experiment: str, run: Run | None, plan: Plan, frame: DataFrame, out: Path
 ) -> str:
     """Make or update the run that holds the leaderboard as a whole; return its id."""
-    pages = [out / name for name in ("leaderboard.csv", "leaderboard.md", "report.html")]
+    tables = [f"{name}.{kind}" for name in ("leaderboard", "effects") for kind in ("csv", "md")]
+    pages = [out / name for name in (*tables, "report.html")]
     files = [path for path in (*pages, *sorted((out / "plots").glob("*.png"))) if path.exists()]
     version = digest(*(part for path in files for part in (path.name, path.read_bytes())))
     run = run or client.create_run(experiment, run_name=PARENT, tags={CELL: PARENT})
@@ -176,7 +180,9 @@ def _push_parent(
         f"jaccard/{row}{' tuned' * bool(tuned)}": score
         for row, tuned, score in zip(ranked["row"], ranked["tuned"], ranked["jaccard"], strict=True)
     }
-    best = {"best/jaccard": max(scores.values())} if scores else {}
+    # The highest score would be a choice by the test part: the table ranks a row by its tuned line where there is one.
+    first = ranked.drop_duplicates("row", keep="last")["jaccard"].head(1)
+    best = {"best/jaccard": first.iloc[0]} if len(first) else {}
     _log(client, run_id, _metrics({**best, **scores}, round(time.time() * 1000)), {})
     client.set_tag(run_id, "mlflow.note.content", (out / "leaderboard.md").read_text()[:5000])
     client.set_tag(run_id, "command", plan.command)
@@ -205,6 +211,7 @@ def _push_cell(
     run_id = client.create_run(experiment, start_time=start, run_name=title, tags=tags).info.run_id
     measured = values(Line((cell,), (kept,), out)) | {"validation": kept.validation, "seconds": kept.seconds}
     final = {measure: measured[measure] for measure in (*MEASURES, "validation", "seconds")}
+    final |= {f"fact/{name}": value for name, value in kept.facts.items()}
     curves = [*_curve("epoch", kept.curves, "epoch", end), *_curve("trial", kept.trials, "number", end)]
     _log(client, run_id, [*_metrics(final, end), *curves], _params(cell, kept))
     _log_data(client, run_id, plan, cell)
@@ -227,7 +234,9 @@ def _tags(cell: Cell, kept: Record) -> dict[str, str]:
 
 def _params(cell: Cell, kept: Record) -> dict[str, Any]:
     plain = {name: getattr(cell, name) for name in ("row", "data", "profile", "seed", "trials", "bands", "device")}
-    return {**flatten({"cell": {**plain, "budget": vars(cell.budget)}}), **flatten(kept.params)}
+    told = {name: value for name, value in kept.facts.items() if not isinstance(value, int | float)}
+    nested = {"cell": {**plain, "budget": vars(cell.budget)}, "factor": cell.factors, "fact": told}
+    return {**flatten(nested), **flatten(kept.params)}
 
 
 def _metrics(found: Mapping[str, Any], when: int, step: int = 0) -> list[Metric]:

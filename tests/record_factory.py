@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from benchmark import record
+from benchmark import boundary, embedding, record
 from benchmark.api import IGNORE, Budget, digest
 from benchmark.plan import Cell, Plan
 from benchmark.record import OK, Record
@@ -46,6 +47,8 @@ class Spec:
     speed: float = 1.0
     parameters: int | None = None
     note: str = ""
+    factors: dict[str, str] = field(default_factory=dict)
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def make_cell(spec: Spec, seed: int) -> Cell:
         **{"data": "synthetic", "fingerprint": digest("data"), "split": digest("split"), "bands": ("S1", "S2", "S3")},
         **{"profile": "quick", "seed": seed, "trials": 5 if spec.tuned else 0, "cap": 60.0, "device": spec.device},
         **{"budget": Budget(), "latency": 5, "code": digest(spec.row)},
+        **{"factors": spec.factors, "weights": spec.weights},
     )
 
 
@@ -124,10 +128,27 @@ def write_ok(cell: Cell, spec: Spec, scene: Scene, out: Path) -> Record:
     np.save(folder / "probabilities.npy", probability)
     (folder / "model" / "method.json").write_text("{}")
     (folder / "log.txt").write_text("fitted\n" * 3)
-    counts = confusion(probability > 0.5, scene.mask)
-    done = replace(_costs(cell, spec, scene.mask.size), counts=counts.tolist())
+    cloud = probability > 0.5
+    counts = {"counts": confusion(cloud, scene.mask).tolist(), "boundary": boundary.counts(cloud, scene.mask)}
+    done = replace(_costs(cell, spec, scene.mask.size), **counts, facts=_facts(spec))
+    if spec.factors and not (cell.seed or cell.tuned):
+        points = {"points": rng.normal(size=(60, 2)), "cloud": rng.random(60) < 0.5, "surface": rng.integers(0, 2, 60)}
+        np.savez(folder / embedding.FILE, **points, surfaces=np.array(["land", "water"]), projection=np.array("PCA"))
     record.write(replace(done, patches=list(scene.patches), scenes=list(scene.scenes)), folder)
     return done
+
+
+def _facts(spec: Spec) -> dict[str, object]:
+    """Return what a network says of its fit, as the training loop does."""
+    if not spec.factors:
+        return {}
+    facts = {"input scale": spec.factors["input scale"], "input mean": [0.1, 0.2], "step_s": spec.seconds / 1000}
+    if spec.device.startswith("cuda"):
+        peaks = {
+            f"vram_{phase}": 10**9 * (place + 1) for place, phase in enumerate(("load", "forward", "backward", "step"))
+        }
+        facts |= {"micro_batch": 4, "mfu": 0.31, **peaks}
+    return facts
 
 
 def _costs(cell: Cell, spec: Spec, pixels: int) -> Record:
@@ -143,7 +164,7 @@ def _costs(cell: Cell, spec: Spec, pixels: int) -> Record:
     ]
     laps = {"fit": [spec.seconds, 0.25], "predict": [pixels / 1e6 / spec.speed], "latency": [0.010, 0.012, 0.050]}
     trials = [
-        {"number": i, "params": {"depth": i}, "value": 0.7 + i / 50, "state": "COMPLETE", "seconds": 2.0}
+        {"number": i, "params": {"depth": i}, "value": 0.7 + i / 50, "state": "complete", "seconds": 2.0}
         for i in range(3)
     ]
     vram = 2_000_000_000 if cuda else None
@@ -196,3 +217,44 @@ REALISTIC = [
     ),
     Spec("forest-intelex", "forest", status="missing"),
 ]
+
+
+def factorial(seeds: tuple[int, ...] = (0, 1, 2)) -> list[Spec]:
+    """Return the classical rows and a factorial of 62 foundation models, as the catalogue names and describes them."""
+    made = [
+        replace(spec, seeds=seeds)
+        for spec in REALISTIC
+        if spec.row in ("unet", "lightgbm", "random-forest") and not spec.tuned
+    ]
+    places = [
+        ("tiny", "plain"),
+        ("tiny", "tl"),
+        ("100", "plain"),
+        ("300", "plain"),
+        ("300", "tl"),
+        ("300", "tl-nocoords"),
+        ("600", "plain"),
+    ]
+    for (size, encoding), start, mode in product(
+        places, ("pretrained", "random"), ("frozen", "unfrozen", "lora", "head")
+    ):
+        made.append(_foundation(size, encoding, start, mode, seeds))
+    for size, option in product(("tiny", "300"), ("skip", "trainstats", "skip+trainstats")):
+        made.append(_foundation(size, "plain", "pretrained", "frozen", seeds, option))
+    return made
+
+
+def _foundation(size: str, encoding: str, start: str, mode: str, seeds: tuple[int, ...], option: str = "") -> Spec:
+    """Return a foundation model whose noise is less if it is pretrained, large, or skips."""
+    skill = {"tiny": 0.6, "100": 0.5, "300": 0.42, "600": 0.4}[size] * (1.5 if start == "random" else 1.0)
+    skill *= {"frozen": 1.0, "unfrozen": 0.9, "lora": 0.92, "head": 1.3}[mode] * (0.8 if "skip" in option else 1.0)
+    place = "" if encoding == "plain" else f"-{encoding}"
+    name = f"prithvi-{size}{place}-{start}-{mode}" + "".join(f"+{one}" for one in sorted(option.split("+")) if one)
+    factors = {"model": "prithvi", "size": size, "encoding": encoding, "start": start, "mode": mode}
+    factors |= {
+        "input scale": "train" if "trainstats" in option else "own",
+        "skip": "on" if "skip" in option else "off",
+    }
+    weights = "" if start == "random" else size if size == "tiny" else size + encoding[:2]
+    return Spec(name, "foundation", skill, seeds=seeds, seconds=len(name) * skill, speed=0.3 / skill, factors=factors,
+                weights=weights, parameters=10**8, epochs=3)  # fmt: skip

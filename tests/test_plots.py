@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmark import plots
 from benchmark._labels import name_points
 from benchmark.api import CLOUD, IGNORE
 from benchmark.gallery import COLOURS, choose_methods, choose_patches, gallery, tile
@@ -80,6 +81,26 @@ def test_thirty_rows(tmp_path, name):
     plan = make_plan(tmp_path, specs, size=16)
     path = PLOTS[name](leaderboard(plan, tmp_path), lines(plan, tmp_path), tmp_path / "picture.png")
     assert Image.open(path).size[0] == 1350
+
+
+def test_a_hundred_rows_are_named_or_counted(tmp_path, monkeypatch):
+    rows = [f"prithvi-300-tl-nocoords-pretrained-unfrozen+number{i}" for i in range(100)]
+    specs = [Spec(row, list(FAMILIES)[i % 7], 0.2 + i / 90, epochs=2) for i, row in enumerate(rows)]
+    plan = make_plan(tmp_path, specs, scenes=2, per_scene=1, size=8)
+    frame, found = leaderboard(plan, tmp_path), lines(plan, tmp_path)
+    path = PLOTS["leaderboard"](frame, found, tmp_path / "picture.png")
+    assert Image.open(path).size[1] >= 100 * 0.25 * DPI, "a line of text for each"
+    monkeypatch.setattr(plots, "MOST", 6)
+    for name, height in (("reliability", 0.4 + 2 * 2.05), ("curves", 0.4 + 2 * 2.2)):
+        path = PLOTS[name](frame, found, tmp_path / "picture.png")
+        assert Image.open(path).size[1] == pytest.approx(height * DPI, abs=1), "panels for six rows, five side by side"
+
+
+def test_of_each_family_as_many_curves_as_kinds_of_dashes(realistic):
+    many = [(line, None) for line in best_lines(*realistic) for _ in range(3)]
+    kept = [line.first.family for line, _ in plots._leaders(many)]
+    there = [line.first.family for line, _ in many]
+    assert {family: kept.count(family) for family in kept} == {f: min(5, there.count(f)) for f in there}
 
 
 def test_pictures_are_the_same_bytes_again(realistic, drawn, tmp_path):

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from benchmark.report import PICTURES, flatten, write_report
-from tests.record_factory import REALISTIC, Spec, make_plan
+from benchmark import report
+from benchmark.report import CAPTIONS, EFFECT_PICTURES, PICTURES, flatten, write_report
+from benchmark.tables import leaderboard, replacing
+from tests.record_factory import REALISTIC, Spec, factorial, make_plan
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
-SPECS = [*REALISTIC[8:13], REALISTIC[16], Spec("hostile", status="failed", reason=HOSTILE, note=HOSTILE)]
+FOUNDATION = [
+    replace(spec, seeds=(0, 1), device="cuda")
+    for spec in factorial()
+    if spec.row in ("prithvi-300-pretrained-frozen", "prithvi-300-random-frozen")
+]
+PICTURED = {*PICTURES, *EFFECT_PICTURES}
+SPECS = [
+    *REALISTIC[8:13],
+    *FOUNDATION,
+    replace(REALISTIC[16], row="prithvi-600"),
+    Spec("hostile", status="failed", reason=HOSTILE, note=HOSTILE),
+]
 
 
 class Page(HTMLParser):
@@ -38,15 +52,19 @@ def written(tmp_path_factory):
 def test_everything_is_written(written):
     _, out, page = written
     assert page == out / "report.html"
-    assert {path.stem for path in (out / "plots").iterdir()} == set(PICTURES)
-    assert (out / "leaderboard.csv").exists()
-    assert (out / "leaderboard.md").exists()
+    assert {path.name for path in (out / "plots").iterdir()} == {f"{name}.png" for name in PICTURED}
+    tables = {f"{name}.{kind}" for name in ("leaderboard", "effects") for kind in ("csv", "md")}
+    assert {path.name for path in out.iterdir() if path.is_file()} == {*tables, "report.html"}
+
+
+def test_every_picture_has_a_caption():
+    assert set(CAPTIONS) == PICTURED
 
 
 def test_the_page_needs_nothing_from_outside(written):
     page = Page(written[2].read_text())
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
-    assert sum(link.startswith("data:") for link in page.links) == len(PICTURES)
+    assert sum(link.startswith("data:") for link in page.links) == len(PICTURED)
     text = written[2].read_text()
     assert "http://" not in text
     assert "https://" not in text
@@ -67,6 +85,47 @@ def test_the_page_tells_conditions_and_reasons(written):
         assert told in text, told
     assert "0 | 1" in text, "both seeds"
     assert "the weights are not here" in text
+
+
+def test_the_page_tells_effects_and_facts_of_the_fits(written):
+    text = written[2].read_text()
+    assert "over scenes and seeds." in text
+    effects, facts = text.index('id="effects"'), text.index('id="facts"')
+    for told in ("start: pretrained - random", "prithvi 300 frozen", "against unet", "against lightgbm"):
+        assert told in text[effects : text.index('id="pictures"')], told
+    row = text[facts:].split("<tr><td>prithvi-300-pretrained-frozen</td>")[1].split("</tr>")[0]
+    cells = row.replace("<td>", "").split("</td>")[:-1]
+    assert cells[0:2] == ["own", "4"]
+    assert cells[3:] == ["31", "1000", "2000", "3000", "4000"]
+
+
+def test_without_effects_and_facts_the_page_has_no_room_for_them(tmp_path):
+    text = write_report(make_plan(tmp_path, [Spec("forest")], size=16), tmp_path).read_text()
+    assert 'id="effects"' not in text
+    assert 'id="facts"' not in text
+    assert not (tmp_path / "effects.csv").exists()
+
+
+def test_the_leaderboard_is_not_made_again_for_a_caller_that_has_it(tmp_path, monkeypatch):
+    plan = make_plan(tmp_path, [Spec("forest")], size=16)
+    frame = leaderboard(plan, tmp_path)
+    monkeypatch.setattr(report, "leaderboard", lambda *_: pytest.fail("made again"))
+    assert write_report(plan, tmp_path, frame).exists()
+
+
+def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def write():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            assert path.read_text() == "old"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("table.csv", "old")]
 
 
 def test_the_same_records_give_the_same_page(written):

@@ -1,3 +1,7 @@
+"""Tests of benchmark/stats.py."""
+
+import time
+
 import numpy as np
 import pytest
 
@@ -54,3 +58,98 @@ def test_scene_without_a_valid_pixel_changes_nothing():
     counts = np.random.default_rng(0).integers(1, 500, (2, 8, 4))
     padded = np.concatenate([counts, np.zeros((2, 1, 4), int)], axis=1)
     assert stats.bootstrap(padded, jaccard) == stats.bootstrap(counts, jaccard)
+
+
+def sides(rng, seeds, scenes, effect=0.3, tries=(), spread=0.03):
+    """Counts (*tries, seeds, scenes, 4) of two lines on the same scenes; the second errs more by `effect`."""
+    shape = (*tries, 1, scenes)
+    pixels = 20_000 * np.exp(rng.normal(0, 0.5, shape))
+    share, hard = rng.beta(1, 1, shape), rng.normal(-2.2, 0.7, shape)
+    made = []
+    for more in (0.0, effect):
+        wrong = []
+        for _ in range(2):  # of clear and of cloud
+            noise = rng.normal(0, 0.25, shape) + rng.normal(0, spread, (*tries, seeds, 1))
+            wrong.append(1 / (1 + np.exp(-hard - more - noise - rng.normal(0, 0.1, (*tries, seeds, scenes)))))
+        clear, cloud = pixels * (1 - share), pixels * share
+        made.append(np.stack([clear * (1 - wrong[0]), clear * wrong[0], cloud * wrong[1], cloud * (1 - wrong[1])], -1))
+    return made
+
+
+def paired(first, second, resamples=stats.RESAMPLES):
+    draws = [stats.resample(counts, jaccard, resamples) for counts in (first, second)]
+    return stats.difference(draws[:1], draws[1:])
+
+
+def test_difference_is_that_of_the_pooled_scores_and_turns_with_its_sides():
+    first, second = sides(np.random.default_rng(0), 3, 8)
+    found, turned = paired(first, second), paired(second, first)
+    assert found.mean == pytest.approx((jaccard(first.sum(1)) - jaccard(second.sum(1))).mean())
+    assert (found.seeds, found.scenes) == (3, 8)
+    assert found.low < found.mean < found.high
+    assert (turned.mean, turned.low, turned.high) == pytest.approx((-found.mean, -found.high, -found.low))
+    assert found.resolved
+    assert turned.resolved
+    assert not paired(first, first).resolved
+
+
+def test_pairing_narrows_the_interval():
+    rng = np.random.default_rng(0)
+    (first, second), (_, other) = sides(rng, 1, 20), sides(rng, 1, 20)
+    assert paired(first, second).high - paired(first, second).low < 0.6 * (
+        paired(first, other).high - paired(first, other).low
+    )
+
+
+def test_seeds_are_resampled_where_there_are_several():
+    first, second = sides(np.random.default_rng(0), 3, 12, spread=0.5)
+    several, one = paired(first, second), paired(first[:1], second[:1])
+    assert several.high - several.low > one.high - one.low
+
+
+def test_mean_over_settings_takes_the_same_scenes_for_all():
+    draws = [stats.resample(counts, jaccard) for counts in sides(np.random.default_rng(0), 2, 9)]
+    one, twice = stats.difference(draws[:1], draws[1:]), stats.difference(draws[:1] * 2, draws[1:] * 2)
+    assert twice == one, "the same setting twice tells nothing new"
+
+
+def test_one_scene_has_a_difference_without_interval():
+    found = paired(*sides(np.random.default_rng(0), 2, 1))
+    assert found.mean > 0
+    assert np.isnan([found.low, found.high]).all()
+    assert not found.resolved
+
+
+def test_common_matches_seeds_and_scenes_by_name():
+    counts = np.arange(12).reshape(2, 3, 2)
+    first, second = stats.Tally((0, 1), ("a", "b", "c"), counts), stats.Tally((1, 0), ("c", "a", "d"), counts)
+    seeds, scenes = stats.common([first, second])
+    assert (seeds, scenes) == ((0, 1), ("a", "c"))
+    np.testing.assert_array_equal(first.take(seeds, scenes), counts[:, [0, 2]])
+    np.testing.assert_array_equal(second.take(seeds, scenes), counts[::-1][:, [1, 0]])
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """The difference on 20,000 scenes with 40 seeds."""
+    first, second = sides(np.random.default_rng(99), 40, 20_000)
+    return (jaccard(first.sum(1)) - jaccard(second.sum(1))).mean()
+
+
+@pytest.mark.parametrize(("seeds", "scenes"), [(1, 4), (3, 4), (3, 6), (3, 12), (2, 30)])
+def test_interval_of_a_difference_covers_the_truth_as_often_as_it_says(truth, seeds, scenes):
+    """Seeds differ little here, as after equal training; from four scenes on."""
+    rng, tries = np.random.default_rng(scenes), 1000
+    firsts, seconds = sides(rng, seeds, scenes, tries=(tries,))
+    found = [paired(first, second, 300) for first, second in zip(firsts, seconds, strict=True)]
+    held = np.mean([one.low <= truth <= one.high for one in found])
+    assert 0.93 <= held <= 0.97
+
+
+def test_thirty_rows_take_a_moment():
+    rng = np.random.default_rng(0)
+    start = time.process_time()
+    draws = [stats.resample(rng.integers(1, 5000, (3, 30, 4)), jaccard) for _ in range(30)]
+    for one in draws[1:]:
+        stats.difference([one], draws[:1])
+    assert time.process_time() - start < 2

@@ -18,12 +18,12 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from benchmark import record
+from benchmark import boundary, record
 from benchmark.api import IGNORE
 from benchmark.lines import COLUMNS, MISSING, histogram_of, lines
 from benchmark.plan import Plan
-from benchmark.tables import leaderboard, pivot, summary, write_leaderboard
-from tests.record_factory import REALISTIC, WEIGHTS_ABSENT, Spec, make_plan
+from benchmark.tables import fit_facts, leaderboard, pivot, summary, write_leaderboard
+from tests.record_factory import REALISTIC, WEIGHTS_ABSENT, Spec, factorial, make_plan
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,10 @@ def pixels(plan, out, row, tuned=False):
 AGREED = (
     "row family status reason tuned seeds jaccard jaccard_low jaccard_high "
     "jaccard_cloud f1 f2 precision recall accuracy balanced_accuracy kuiper mcc dice_loss auc brier ece "
+    "boundary_jaccard_2 boundary_f1_2 "
     "fit_s encode_s tune_s mpixel_per_s latency_ms parameters trainable rss_mb rss_over_start_mb "
-    "vram_allocated_mb vram_reserved_mb vram_process_mb energy_j trials study_id device circular note"
+    "vram_allocated_mb vram_reserved_mb vram_process_mb energy_j step_s mfu "
+    "vram_load_mb vram_forward_mb vram_backward_mb vram_step_mb trials study_id device circular note"
 )
 
 
@@ -72,6 +74,41 @@ def test_scores_agree_with_scikit_learn(realistic):
     }
     for name, score in expected.items():
         assert line[name] == pytest.approx(np.mean([score(p) for p in found]), abs=1e-9), name
+
+
+def test_scores_of_outlines_are_the_mean_over_seeds(realistic):
+    plan, out, frame = realistic
+    mask = np.load(plan.cells[0].truth(out) / "mask.npy")
+    cells = [cell for cell in plan.cells if (cell.row, cell.tuned) == ("lightgbm", False)]
+    found = [np.load(cell.folder(out) / "probabilities.npy") > 0.5 for cell in cells]
+    counts = [{d: np.sum(one, axis=0) for d, one in boundary.counts(cloud, mask).items()} for cloud in found]
+    for name in ("boundary_jaccard_2", "boundary_f1_2"):
+        expected = np.mean([boundary.scores(one)[name] for one in counts])
+        assert line_of(frame, "lightgbm")[name] == pytest.approx(expected)
+    assert f"{line_of(frame, 'majority')['boundary_jaccard_2']:.3f}" in [entry["edge"] for entry in pivot(frame)]
+
+
+def test_facts_of_a_fit_are_columns_and_entries(tmp_path):
+    specs = [replace(spec, seeds=(0, 1), seconds=40.0) for spec in factorial() if spec.row.startswith("prithvi-100-r")]
+    specs = [replace(specs[0], device="cuda"), specs[1], Spec("forest")]
+    plan = make_plan(tmp_path, specs, size=16)
+    frame = leaderboard(plan, tmp_path)
+    gpu, cpu, forest = (line_of(frame, spec.row) for spec in specs)
+    names = ["step_s", "mfu", "vram_load_mb", "vram_forward_mb", "vram_backward_mb", "vram_step_mb"]
+    assert gpu[names].tolist() == pytest.approx([0.04, 0.31, 1000, 2000, 3000, 4000])
+    assert cpu["step_s"] == pytest.approx(0.04)
+    assert cpu[names[1:]].isna().all()
+    assert forest[names].isna().all()
+    told = fit_facts(frame, lines(plan, tmp_path))
+    assert [entry["row"] for entry in told] == [spec.row for spec in specs[:2]]
+    assert (told[0]["micro-batch"], told[0]["step ms"], told[0]["MFU %"], told[0]["VRAM step MB"]) == (
+        "4",
+        "40",
+        "31",
+        "4000",
+    )
+    assert (told[1]["micro-batch"], told[1]["MFU %"]) == ("", "")
+    assert fit_facts(frame, lines(plan, tmp_path)[2:]) == []
 
 
 def test_records_of_the_factory_are_true_counts(realistic):

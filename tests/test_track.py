@@ -12,7 +12,7 @@ import pytest
 from benchmark import record, track
 from benchmark.api import UserError
 from benchmark.report import write_report
-from benchmark.tables import leaderboard
+from benchmark.tables import leaderboard, write_leaderboard
 from tests.record_factory import Spec, make_plan
 
 SPECS = [
@@ -73,7 +73,32 @@ def test_metrics_are_those_of_the_table_and_nothing_is_zero_for_unknown(pushed):
     for name in ("jaccard", "jaccard_low", "auc", "ece", "fit_s", "mpixel_per_s", "rss_mb"):
         assert metrics[name] == pytest.approx(line[name]), name
     assert not {"vram_reserved_mb", "energy_j", "encode_s", "tune_s"} & set(metrics)
-    assert runs["leaderboard"].data.metrics["best/jaccard"] == pytest.approx(frame["jaccard"].max())
+    assert runs["leaderboard"].data.metrics["best/jaccard"] == pytest.approx(frame["jaccard"].iloc[0])
+
+
+def test_best_is_of_the_row_that_the_table_ranks_first_and_facts_are_kept(tmp_path):
+    levels = {"start": "random", "input scale": "own"}
+    specs = [
+        Spec("a", skill=0.1, factors=levels, device="cuda"),
+        Spec("a", skill=0.9, tuned=True),
+        Spec("b", skill=0.5),
+    ]
+    plan = make_plan(tmp_path, specs)
+    frame = leaderboard(plan, tmp_path)
+    write_leaderboard(frame, tmp_path)
+    track.push(plan, tmp_path, frame=frame)
+    _, runs = runs_of(plan, tmp_path)
+    assert frame["jaccard"].idxmax() == frame[frame["row"] == "a"].index[0], "defaults that the tuned line stands for"
+    b = frame[frame["row"] == "b"]["jaccard"].item()
+    assert runs["leaderboard"].data.metrics["best/jaccard"] == pytest.approx(b)
+    run = runs["a default seed0"]
+    kept = {name: run.data.metrics[name] for name in ("fact/step_s", "fact/vram_step", "vram_step_mb", "mfu")}
+    assert kept == pytest.approx({"fact/step_s": 0.001, "fact/vram_step": 4e9, "vram_step_mb": 4000, "mfu": 0.31})
+    told = {name: run.data.params[name] for name in ("fact.input scale", "fact.input mean", "factor.start")}
+    assert told == {"fact.input scale": "own", "fact.input mean": "[0.1, 0.2]", "factor.start": "random"}
+    assert run.data.metrics["boundary_jaccard_2"] == pytest.approx(
+        frame["boundary_jaccard_2"][frame["jaccard"].idxmax()]
+    )
 
 
 def test_curves_and_trials_have_steps(pushed):
