@@ -1,0 +1,233 @@
+"""TerraTorch's Prithvi autoencoder in a Lightning loop: the same weights from a seed, interrupted or not."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from terratorch.models.backbones import prithvi_vit
+from terratorch.models.backbones.prithvi_mae import PrithviMAE
+from terratorch.registry import BACKBONE_REGISTRY
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from benchmark.api import Band, Context, Images, UserError
+from models import _prithvi, _scales, _train
+from models._encoder import known_coordinates
+
+BETAS = (0.9, 0.95)  # He et al. 2022, masked autoencoders
+CLIP = 1.0  # norm of the gradient: the first steps of a new network are the steepest
+# Share of steps without time, and as many without place: rows use the encoder with and without them. The makers of
+# Prithvi-EO-2.0 dropped them as well (share not known).
+DROPPED = 0.5
+CHECKPOINT = "last"
+
+Batch = list[Tensor]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Fields of the method, see `models.pretraining`."""
+
+    mask_ratio: float
+    lr: float
+    weight_decay: float
+    warmup: float
+
+
+def check_backbone(backbone: str) -> None:
+    """Raise UserError where there is no Prithvi of this name."""
+    known = [name for name in prithvi_vit.prithvi_cfgs if name in BACKBONE_REGISTRY]
+    if backbone not in known:
+        raise UserError(f"no Prithvi is called '{backbone}'; there are {', '.join(known)}")
+
+
+def check_images(backbone: str, images: Images) -> None:
+    """Raise UserError where images are of a size or in a unit that the backbone cannot take."""
+    rows, columns = images.shape[2:]
+    _, high, wide = prithvi_vit.prithvi_cfgs[backbone]["patch_size"]
+    if rows % high or columns % wide:
+        raise UserError(f"{backbone} takes patches of multiples of {high} pixels, and these are {rows} x {columns}")
+    _scales.gate(images, _prithvi.statistics(backbone, images.bands))
+
+
+class Pretraining(LightningModule):
+    """The autoencoder of one frame, its optimiser, and the losses of each epoch."""
+
+    def __init__(self, backbone: str, bands: Sequence[Band], learning: Learning, ctx: Context) -> None:
+        super().__init__()
+        config = prithvi_vit.prithvi_cfgs[backbone]
+        own = _prithvi.statistics(backbone, bands)
+        self.learning, self.ctx = learning, ctx
+        self.coordinates = bool(config["coords_encoding"])
+        self.scale = _train.Scale(list(own.mean), list(own.std))
+        with _train.seeded(ctx.seed):
+            self.model = PrithviMAE(**{**config, "num_frames": 1})
+        self.history: list[dict[str, float]] = []
+        self._losses: dict[str, list[Tensor]] = {"train": [], "val": []}
+
+    def forward(self, batch: Batch, seed: int, drop: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+        """Return loss, reconstruction (n, b, y, x) and what was hidden (n, y, x), both drawn from `seed`.
+
+        Args:
+            batch: toa and, where the backbone takes them, time and place.
+            seed: of what is hidden and of what is dropped.
+            drop: chance that time, and that place, is withheld.
+        """
+        toa, *known = batch
+        with _train.seeded(seed, str(self.device)):
+            given = [one if share >= drop else None for one, share in zip(known, torch.rand(2).tolist(), strict=False)]
+            loss, made, hidden = self.model(self.scale(toa), *given, mask_ratio=self.learning.mask_ratio)
+        return loss["loss"], made, hidden
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the loss on a batch; what is hidden depends on seed and step alone, so that a resumed run agrees."""
+        loss, _, _ = self(batch, _mixed(self.ctx.seed, self.global_step), DROPPED)
+        self._losses["train"].append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Keep the loss on a batch; in every epoch the same is hidden."""
+        loss, _, _ = self(batch, _mixed(self.ctx.seed, index))
+        self._losses["val"].append(loss.detach())
+
+    def on_train_epoch_end(self) -> None:
+        """Report the mean losses of the epoch; the validation is over by now."""
+        losses = {f"{part}_loss": torch.stack(values).mean().item() for part, values in self._losses.items()}
+        self._losses = {"train": [], "val": []}
+        self.history.append({"epoch": self.current_epoch, **losses})
+        self.ctx.report(self.current_epoch, **losses)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the losses so far."""
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Find them again."""
+        self.history = checkpoint["history"]
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW and its schedule: a linear rise, then a cosine down to 0."""
+        matrices = [value for value in self.model.parameters() if value.ndim > 1]
+        others = [value for value in self.model.parameters() if value.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "weight_decay": self.learning.weight_decay},
+            {"params": others},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=self.learning.lr, betas=BETAS, weight_decay=0.0, fused=True)
+        steps = int(self.trainer.estimated_stepping_batches)
+        rise = max(1, round(self.learning.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < rise:
+                return (step + 1) / rise
+            return 0.5 + 0.5 * math.cos(math.pi * (step - rise) / max(1, steps - rise))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Order(Sampler[int]):
+    """All patches in an order that depends on the seed and the epoch alone."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Hear from Lightning which epoch begins."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.count).tolist())
+
+
+def train(backbone: str, learning: Learning, seen: Images, held: Images, ctx: Context) -> Pretraining:
+    """Return the module after ctx.budget.epochs, gone on with from ctx.training if something lies there."""
+    module = Pretraining(backbone, seen.bands, learning, ctx)
+    begun = ctx.training / f"{CHECKPOINT}.ckpt" if ctx.training else None
+    start = begun if begun and begun.is_file() else None
+    shuffled, straight = (_loader(part, module.coordinates, ctx, part is seen) for part in (seen, held))
+    with _quiet():
+        try:
+            _trainer(ctx).fit(module, shuffled, straight, ckpt_path=start, weights_only=True)
+        except SystemExit:  # what Lightning makes of an interrupt
+            raise KeyboardInterrupt from None
+    return module
+
+
+def _trainer(ctx: Context) -> Trainer:
+    """Return a trainer that prints nothing and keeps the last epoch in ctx.training, and nothing but it."""
+    kind, _, number = ctx.device.partition(":")
+    kept: list[Callback] = []
+    if ctx.training:
+        kept = [ModelCheckpoint(ctx.training, CHECKPOINT, save_on_train_epoch_end=True, enable_version_counter=False)]
+    return Trainer(
+        accelerator="gpu" if kind == "cuda" else "cpu",
+        devices=[int(number or 0)] if kind == "cuda" else 1,
+        plugins=[LightningEnvironment()],  # a cluster's job may pretrain, but does not share the work out
+        precision="bf16-mixed" if kind == "cuda" else "32-true",
+        max_epochs=ctx.budget.epochs,
+        gradient_clip_val=CLIP,
+        callbacks=kept,
+        enable_checkpointing=bool(kept),
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _loader(images: Images, coordinates: bool, ctx: Context, shuffled: bool) -> DataLoader:
+    known = known_coordinates(images, coordinates)
+    return DataLoader(
+        range(len(images)),  # type: ignore[arg-type]
+        ctx.budget.batch,
+        sampler=Order(len(images), ctx.seed) if shuffled else None,
+        collate_fn=lambda rows: _read(images, known, np.array(rows)),
+    )
+
+
+def _read(images: Images, known: tuple[np.ndarray, ...], rows: np.ndarray) -> Batch:
+    return [torch.from_numpy(array) for array in (images.read(rows), *(one[rows] for one in known))]
+
+
+@torch.inference_mode()
+def reconstruct(module: Pretraining, images: Images, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return reconstructions (n, b, y, x) as reflectance, and what was hidden (n, y, x) bool."""
+    module.to(module.ctx.device).eval()
+    batch = _read(images, known_coordinates(images, module.coordinates), np.arange(len(images)))
+    _, made, hidden = module([one.to(module.device) for one in batch], seed)
+    made = made * module.scale.std + module.scale.mean
+    return made.float().cpu().numpy(), hidden.bool().cpu().numpy()
+
+
+def _mixed(seed: int, step: int) -> int:
+    """Return a seed for one step: neighbouring seeds and steps share no draws."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice on loggers, workers and devices to itself."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        log.setLevel(level)
