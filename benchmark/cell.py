@@ -12,8 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import artifacts, catalog, evidence, patchset, record, scores, splits, strata, tune
-from benchmark.api import NotRun, UserError
+from benchmark import (
+    artifacts,
+    bands,
+    boundary,
+    catalog,
+    embedding,
+    evidence,
+    patchset,
+    record,
+    scores,
+    splits,
+    strata,
+    tune,
+)
+from benchmark.api import Images, NotRun, UserError
 from benchmark.data import open_part
 from benchmark.environment import describe
 from benchmark.fitting import Bench, Fitted, fit, predictions, search
@@ -28,7 +41,7 @@ def main(plan: Plan, out: Path) -> None:
     started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     environment: dict[str, Any] = {}
     try:
-        row = catalog.rows()[cell.row]
+        row = catalog.row(cell.row)
         if catalog.code_hash(row) != cell.code:
             raise UserError("its code changed after the plan was made; run the command again")
         warm_up(cell.device)
@@ -42,6 +55,8 @@ def main(plan: Plan, out: Path) -> None:
         result = Record(cell.key, asdict(cell), record.FAILED, f"{kind}{error}")
     seconds = time.perf_counter() - begin
     record.write(replace(result, started=started, seconds=seconds, environment=environment), cell.folder(out))
+    if result.status == record.OK:
+        shutil.rmtree(cell.training(out), ignore_errors=True)
 
 
 def run(bench: Bench) -> Record:
@@ -72,6 +87,7 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
     evidence.save_array(folder / "probabilities.npy", probability)
     artifacts.save(method, folder / "model", images.bands, images.shape[2:], *_seen(bench.plan.store))
     _keep_truth(bench)
+    _keep_embedding(bench, fitted, images, mask)
     cloud = probability > 0.5
     return Record(
         key=cell.key,
@@ -83,6 +99,9 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
         patches=list(bench.split.parts["test"]),
         scenes=list(test.scenes),
         counts=scores.confusion(cloud, mask).tolist(),
+        bands=_bands(bench),
+        boundary=boundary.counts(cloud, mask),
+        facts=fitted.facts,
         strata=strata.counts(bench.plan.store, bench.split.parts["test"], cloud, mask),
         validation=fitted.validation,
         curves=fitted.curves,
@@ -107,6 +126,28 @@ def _seen(store: Path) -> tuple[str, str]:
     facts = [one for one in products.values() if isinstance(one, dict)] if isinstance(products, dict) else []
     view, grid = (", ".join(sorted({str(one[key]) for one in facts if key in one})) for key in ("view", "map_grid"))
     return view, grid
+
+
+def _bands(bench: Bench) -> list[dict[str, str]]:
+    """Return `Record.bands`."""
+    own = patchset.arrays(bench.plan.store).bands
+    pairs = bands.played(own, bench.cell.bands)
+    return [{"name": band.name, "role": own[place].role, "plays": band.role} for place, band in pairs]
+
+
+def _keep_embedding(bench: Bench, fitted: Fitted, images: Images, mask: np.ndarray) -> None:
+    """Keep the picture of features of a method that has them, for one run of a row: the views show one.
+
+    What goes wrong in a picture is printed and put on record; the run's numbers stand without it.
+    """
+    if bench.cell.tuned or bench.cell.seed:
+        return
+    try:
+        surface = embedding.surface_of(bench.plan.store, bench.split.parts["test"])
+        embedding.keep(fitted.method, images, mask, surface, fitted.context, bench.cell.folder(bench.out))
+    except Exception as error:
+        traceback.print_exc()
+        fitted.facts["embedding"] = f"failed: {type(error).__name__}: {error}"
 
 
 def _keep_truth(bench: Bench) -> None:

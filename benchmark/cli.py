@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from benchmark import cli_data, cli_predict, cli_products  # noqa: F401  (its verbs join those of `data`)
+from benchmark import cli_data, cli_predict, cli_pretrain, cli_products  # noqa: F401  (its verbs join those of `data`)
+from benchmark.api import UserError
 from benchmark.cli_errors import user_errors
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 app.command()(cli_predict.predict)
+app.command()(cli_pretrain.pretrain)
 
 Out = Annotated[Path, typer.Option(help="Folder of everything that is kept.", file_okay=False, resolve_path=True)]
 Tracking = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: SQLite in the output folder.")]
@@ -27,17 +29,30 @@ Tracking = Annotated[str | None, typer.Option(help="MLflow tracking URI; default
 @app.command()
 @user_errors
 def run(
-    rows: Annotated[list[str], typer.Argument(help="Row names, globs, or 'all' for those of the profile.")],
+    rows: Annotated[
+        list[str] | None,
+        typer.Argument(help="Row names, globs, or 'all' for those of the suite or profile.", show_default=False),
+    ] = None,
     data: Annotated[str, typer.Option(help="'simulated', a patch folder, or a Zarr patch set.")] = "simulated",
+    suite: Annotated[
+        str | None, typer.Option(help="Rows, bands and numbers of a suite (see `list`) or a TOML file.")
+    ] = None,
     profile: Annotated[
         str | None, typer.Option(help="smoke, quick (default without a GPU) or study (default with one).")
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per row.")] = None,
     trials: Annotated[int | None, typer.Option(min=0, help="Trials of tuning per row, the defaults included.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, times the factor that a row may have.")] = None,
+    patches: Annotated[
+        str | None, typer.Option(metavar="TRAIN,VAL,TEST", help="Patches used at most, of given data too.")
+    ] = None,
     whole: Annotated[
-        bool, typer.Option("--whole", help="Use every patch of given data, whatever the profile.")
+        bool, typer.Option("--whole", help="Use every patch of given data, whatever the profile or suite.")
     ] = False,
-    bands: Annotated[str, typer.Option(help="'hls', 'all', or names or roles separated by commas.")] = "hls",
+    bands: Annotated[
+        str | None,
+        typer.Option(help="A band set (see `list`), or names, roles or NAME=ROLE separated by commas; default: hls."),
+    ] = None,
     out: Out = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Run finished cells again.")] = False,
     weights_dir: Annotated[Path | None, typer.Option(help="Folder of checkpoint files.")] = None,
@@ -46,20 +61,40 @@ def run(
     tracking_uri: Tracking = None,
 ) -> None:
     """Train, tune, score, time and compare rows on the same pixels; finished work is not repeated."""
+    if not rows and suite is None:
+        raise UserError("name the rows to run, 'all' for those of the profile, or a --suite")
     from benchmark import cli_run, planner
 
-    folder = weights_dir.resolve() if weights_dir else None
-    asked = planner.Asked(rows, data, profile, seeds, trials, bands, out, folder, device, storage, whole)
+    asked = planner.Asked(
+        rows=rows or ("all",),
+        data=data,
+        profile=profile,
+        seeds=seeds,
+        trials=trials,
+        bands=bands,
+        out=out,
+        weights_dir=weights_dir.resolve() if weights_dir else None,
+        device=device,
+        storage=storage,
+        whole=whole,
+        suite=suite,
+        patches=patches,
+        epochs=epochs,
+    )
     raise typer.Exit(cli_run.run(asked, fresh, tracking_uri))
 
 
 @app.command("list")
 @user_errors
-def list_rows() -> None:
-    """Show the rows, data sets, profiles and band sets there are."""
-    from benchmark import cli_run
+def list_rows(
+    rows: Annotated[
+        list[str] | None, typer.Argument(help="Names or globs of rows to show in full.", show_default=False)
+    ] = None,
+) -> None:
+    """Show the rows, data sets, profiles, suites and band sets there are, or single rows in full."""
+    from benchmark import cli_list
 
-    cli_run.show()
+    cli_list.rows(rows) if rows else cli_list.everything()
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What `run`, `report` and `list` show while they work."""
+"""What `run` and `report` show while they work."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from benchmark import catalog, planner, record, runner, splits
+from benchmark import planner, record, runner, splits
 from benchmark.api import UserError
-from benchmark.data import BAND_SETS
 from benchmark.plan import Plan, from_json
-from benchmark.profiles import PROFILES
 
 console = Console()
 if not console.is_terminal:
@@ -36,6 +32,8 @@ def run(asked: planner.Asked, fresh: bool, tracking_uri: str | None) -> int:
         plan = planner.make(asked, lambda done, total: progress.update(task, completed=done, total=total))
     plan = replace(plan, command=_typed())
     console.print(f"{plan.name}: {_sizes(plan)} patches, bands {', '.join(plan.cells[0].bands)}")
+    if plan.controls:
+        console.print(f"run beside the rows they are controls of: {', '.join(plan.controls)}")
     with _alone(asked.out):
         planner.save(plan, asked.out)
         failed = _run_cells(plan, asked.out, fresh)
@@ -97,11 +95,12 @@ def views(plan: Plan, out: Path, tracking_uri: str | None) -> None:
     """Write leaderboard, plots, report and MLflow of a plan; without MLflow the rest still stands."""
     from benchmark import report, tables, track
 
-    page = report.write_report(plan, out)
-    console.print(tables.summary(tables.leaderboard(plan, out)))
+    frame = tables.leaderboard(plan, out)
+    page = report.write_report(plan, out, frame)
+    console.print(tables.summary(frame))
     console.print(f"leaderboard {out / 'leaderboard.md'}, report {page}")
     try:
-        track.push(plan, out, tracking_uri)
+        track.push(plan, out, tracking_uri, frame)
     except track.TrackingError as error:
         console.print(f"[yellow]MLflow was not updated: {escape(str(error))}; `report` does it later[/]")
 
@@ -122,30 +121,6 @@ def stored_plan(out: Path, name: str | None) -> Plan:
         return from_json(json.loads(chosen.read_text()))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"plan {chosen} cannot be read: {type(error).__name__} {error}") from None
-
-
-def show() -> None:
-    """Print the rows, data sets, profiles and band sets."""
-    rows = [(row.name, row.family, row.study_id, row.note) for row in catalog.rows().values()]
-    console.print(_table("Rows", ("row", "family", "study", "note"), rows))
-    made = [(source.name, source.summary) for source in catalog.sources().values()]
-    console.print(_table("Data sets", ("name", "what it is"), made))
-    sizes = [(p.name, _numbers(p.patches), p.budget.epochs, p.trials, p.seeds) for p in PROFILES.values()]
-    console.print(_table("Profiles", ("name", "train/val/test patches", "epochs", "trials", "seeds"), sizes))
-    console.print(_table("Band sets", ("name", "bands"), list(BAND_SETS.items())))
-
-
-def _numbers(patches: Any) -> str:
-    return "/".join(str(count) for count in patches.values())
-
-
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row))
-    return table
 
 
 def _progress() -> Progress:

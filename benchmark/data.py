@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark import catalog, patchset, splits
-from benchmark.api import HLS_ROLES, Band, Part, UserError
+from benchmark import bands, catalog, patchset, splits
+from benchmark.api import Part, UserError
 from benchmark.profiles import Profile
 from benchmark.sources import Request, Source
-
-BAND_SETS = {"hls": "bands whose role Prithvi knows: " + ", ".join(HLS_ROLES), "all": "every band of the data set"}
 
 
 def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int], None]) -> tuple[str, Path]:
@@ -59,33 +57,19 @@ def _made(
     return store
 
 
-def choose_bands(bands: Sequence[Band], spec: str) -> tuple[str, ...]:
-    """Return the names of the bands that a band set, or a comma-separated list of names or roles, stands for.
-
-    Raises:
-        UserError: a name that is neither, with the ones there are.
-    """
-    if spec == "all":
-        return tuple(band.name for band in bands)
-    if spec == "hls":
-        chosen = tuple(band.name for band in bands if band.role in HLS_ROLES)
-        if not chosen:
-            raise UserError("the data set has none of the bands that Prithvi knows; choose others with --bands")
-        return chosen
-    known = {band.role: band.name for band in bands} | {band.name: band.name for band in bands}
-    wanted = [name.strip() for name in spec.split(",")]
-    unknown = next((name for name in wanted if name not in known), None)
-    if unknown is not None:
-        raise UserError(f"the data set has no band '{unknown}'; its bands are {', '.join(map(str, known))}")
-    return tuple(dict.fromkeys(known[name] for name in wanted))
-
-
-def open_part(store: Path, split: splits.Split, bands: Sequence[str], part: str, reads: Sequence[str]) -> Part:
+def open_part(store: Path, split: splits.Split, entries: Sequence[str], part: str, reads: Sequence[str]) -> Part:
     """Return one part of a split as memory-mapped patches, with the bands in the order given and the maps in `reads`.
 
     Maps that the patch set lacks are left out.
+
+    Args:
+        store: the patch set.
+        split: of it.
+        entries: as `bands.choose` gives them.
+        part: train, val or test.
+        reads: names of maps.
     """
     arrays = patchset.arrays(store)
-    names = [band.name for band in arrays.bands]
-    channels = tuple(names.index(band) for band in bands)
-    return patchset.part(arrays, arrays.positions(split.parts[part]), channels, reads)
+    chosen = bands.played(arrays.bands, entries)
+    found = patchset.part(arrays, arrays.positions(split.parts[part]), [place for place, _ in chosen], reads)
+    return replace(found, images=replace(found.images, bands=tuple(band for _, band in chosen)))

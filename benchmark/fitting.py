@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from benchmark.data import open_part
 from benchmark.features import FeatureCache
 from benchmark.measure import Meter
 from benchmark.plan import Cell, Plan
+from benchmark.profiles import PROFILES
 from benchmark.record import Record
 from benchmark.splits import Split
 
 Report = Callable[..., None]
+MARGIN = 0.9  # of a cell's time that the fit may take; the rest is for predicting and counting
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,14 @@ class Fitted:
     validation: float
     changes: dict[str, Any]
     curves: list[dict[str, float]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def fit(bench: Bench, changes: dict[str, Any], prune: Report = lambda step, **values: None) -> Fitted:
     """Fit the row with changed fields; seeds are set before the method is built."""
     cell, meter = bench.cell, Meter(bench.cell.device)
     curves: list[dict[str, float]] = []
+    facts: dict[str, Any] = {}
 
     def report(step: int, **values: float) -> None:
         curves.append({"epoch": step, **values})
@@ -58,20 +64,23 @@ def fit(bench: Bench, changes: dict[str, Any], prune: Report = lambda step, **va
         prune(step, **values)
 
     cache = FeatureCache(bench.out / "features", meter.clock)
-    context = _context(bench, report, cache)
+    context = replace(_context(bench, report, cache), fact=_keeper(facts), training=_training(bench, changes))
     reads = bench.row.reads
     train, val = (open_part(bench.plan.store, bench.split, cell.bands, part, reads) for part in ("train", "val"))
     seed_everything(cell.seed)
     method = bench.row.method(**{**changes, **bench.row.params})
     with meter.peaks("fit"), meter.lap("fit"):
         method.fit(train, val, context)
+    # The steps' own gauge starts PyTorch's peak anew for each phase; what it saw counts too.
+    if seen := [size for name, size in facts.items() if name.startswith("vram_")]:
+        meter.memory["vram_allocated"] = max(meter.memory["vram_allocated"] or 0, *seen)
     meter.laps["fit"][-1] -= cache.spent
     if cache.seconds:
         meter.laps["encode"] = list(cache.seconds)
     with meter.lap("validate"):
         probability = np.concatenate([values for _, values in predictions(method, val.images, context)])
     scores.check(probability, val.masks())
-    return Fitted(method, context, meter, scores.ranking(probability, val.masks()), changes, curves)
+    return Fitted(method, context, meter, scores.ranking(probability, val.masks()), changes, curves, facts)
 
 
 def _context(bench: Bench, report: Report, cache: FeatureCache) -> Context:
@@ -85,7 +94,28 @@ def _context(bench: Bench, report: Report, cache: FeatureCache) -> Context:
         report=report,
         features=cache,
         weights=Path(weights) if weights else None,
+        seconds=MARGIN * PROFILES[bench.cell.profile].timeout,
     )
+
+
+def _keeper(facts: dict[str, Any]) -> Callable[[str, Any], None]:
+    """Return what puts a value among the facts.
+
+    Raises:
+        TypeError: from what is returned, at a value that no record can hold.
+    """
+
+    def keep(name: str, value: Any) -> None:
+        facts[name] = json.loads(json.dumps(value))
+
+    return keep
+
+
+def _training(bench: Bench, changes: dict[str, Any]) -> Path:
+    """Return the folder of a fit's checkpoints, made if need be; the same fit, started again, gets the same."""
+    folder = bench.cell.training(bench.out) / digest(sorted(changes.items()))[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def predictions(
@@ -125,7 +155,10 @@ def search(bench: Bench, default: Record) -> tune.Tuned:
 
     def trial(changes: dict[str, Any], report: Report) -> tuple[Fitted | None, float]:
         print(f"trial with {changes}")
-        fitted = fit(bench, changes, report)
+        try:
+            fitted = fit(bench, changes, report)
+        finally:  # only a fit that was killed is taken up again
+            shutil.rmtree(_training(bench, changes))
         # On a GPU the winner is fitted again: a network kept there would count in the next trial's memory.
         return (fitted if cell.device == "cpu" else None), fitted.validation
 

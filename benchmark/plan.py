@@ -20,7 +20,7 @@ class Cell:
     Attributes:
         row, family, study_id, note: as in `api.Row`.
         data: name of the data set; `fingerprint` and `split` pin its content.
-        bands: names of the bands every method of the comparison sees.
+        bands: what every method of the comparison sees, as `bands.choose` gives it: names, or NAME=ROLE.
         profile: name of the profile that the numbers came from.
         seed: random seed.
         trials: trials of tuning; 0 is the row with its defaults.
@@ -74,6 +74,10 @@ class Cell:
         kind = "tuned" if self.tuned else "default"
         return out / "runs" / self.data / self.row / f"{kind}-seed{self.seed}-{self.key[:16]}"
 
+    def training(self, out: Path) -> Path:
+        """Return where the checkpoints of unfinished fits lie; a run that starts again finds them."""
+        return out / "training" / self.key[:32]
+
     def truth(self, out: Path) -> Path:
         """Return where truth and composites of the test part lie."""
         return out / "truth" / f"{self.fingerprint[:8]}-{self.split[:16]}"
@@ -92,13 +96,14 @@ class Plan:
     """Everything one command runs, and where it looks for it.
 
     Attributes:
-        name: data set and profile, the name of the tables.
+        name: data set and profile or suite, the name of the tables.
         cells: in running order.
         store: Zarr store of the patches.
         split: split file, cut to the profile's numbers of patches.
         command: what the user typed.
         weights: row -> checkpoint file.
         storage: URL of Optuna's storage; "" for a journal file.
+        controls: rows that nobody asked for, here as controls of others.
     """
 
     name: str
@@ -108,6 +113,7 @@ class Plan:
     command: str = ""
     weights: dict[str, str] = field(default_factory=dict)
     storage: str = ""
+    controls: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `from_json`."""
@@ -120,4 +126,5 @@ def from_json(values: dict[str, Any]) -> Plan:
         Cell(**{**cell, **{name: tuple(cell.get(name, ())) for name in _TUPLES}, "budget": Budget(**cell["budget"])})
         for cell in values["cells"]
     )
-    return Plan(**{**values, "cells": cells, "store": Path(values["store"]), "split": Path(values["split"])})
+    paths = {name: Path(values[name]) for name in ("store", "split")}
+    return Plan(**{**values, **paths, "cells": cells, "controls": tuple(values.get("controls", ()))})

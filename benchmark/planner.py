@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark import catalog, data, patchset, splits, weights
+from benchmark import bands, catalog, data, patchset, splits, suites, weights
 from benchmark.api import NotRun, Row, UserError
 from benchmark.measure import cuda_devices
 from benchmark.plan import UNKNOWN, Cell, Plan
@@ -16,40 +16,40 @@ from benchmark.record import write_json
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user typed; None stands for the profile's or the machine's own value."""
+    """What the user typed; None stands for the suite's, the profile's or the machine's own value."""
 
     rows: Sequence[str] = ("all",)
     data: str = "simulated"
     profile: str | None = None
     seeds: int | None = None
     trials: int | None = None
-    bands: str = "hls"
+    bands: str | None = None
     out: Path = Path("results")
     weights_dir: Path | None = None
     device: str | None = None
     storage: str = ""
     whole: bool = False
+    suite: str | None = None
+    patches: str | None = None
+    epochs: int | None = None
 
 
 def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
     """Return the plan of a command, with its data set made and its checkpoints found; writes the split it uses.
 
     Raises:
-        UserError: an unknown row, profile, band, device or data set.
+        UserError: an unknown row, profile, suite, band, device or data set.
     """
-    profile, device = _profile(asked), torch_device(asked.device)
-    rows = catalog.choose(asked.rows, profile.rows)
+    suite = suites.read(asked.suite) if asked.suite else None
+    profile, device = _profile(asked, suite), torch_device(asked.device)
+    chosen, named = _rows(asked.rows, suite, profile)
     name, store = data.prepare(asked.data, profile, asked.out, progress)
     arrays = patchset.arrays(store)
-    named = catalog.choose([name for name in asked.rows if name != "all"], ())
-    rows = [row for row in rows if row in named or not _missing_maps(row, arrays)]
-    bands = data.choose_bands(arrays.bands, asked.bands)
-    split = splits.read(splits.split_path(store), store)
-    if profile.cuts or asked.data in catalog.sources():
-        split = splits.cap(split, profile.patches)
-    split_file = asked.out / "splits" / f"{splits.split_hash(split)[:16]}.split.json"
-    splits.write(split, split_file)
+    rows, controls = _with_controls([row for row in chosen if row in named or not _missing_maps(row, arrays)])
+    split, split_file = _split(asked, profile, store)
     files, absent, sums = _find_weights(rows, asked)
+    absent |= {row.name: f"the data set has no map '{name}'" for row in rows for name in _missing_maps(row, arrays)}
+    entries = bands.choose(arrays.bands, asked.bands or (suite.bands if suite else "hls"))
     common = Cell(
         row="",
         family="",
@@ -58,7 +58,7 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
         data=name,
         fingerprint=arrays.fingerprint,
         split=splits.split_hash(split),
-        bands=bands,
+        bands=entries,
         profile=profile.name,
         seed=0,
         trials=0,
@@ -67,30 +67,65 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
         budget=profile.budget,
         latency=profile.latency,
     )
-    absent |= {row.name: f"the data set has no map '{name}'" for row in rows for name in _missing_maps(row, arrays)}
-    circular = {row.name: _circular(row, bands, arrays) for row in rows}
+    own = suite.epochs if suite and asked.epochs is None else {}
     cells = [
-        replace(cell, circular=circular[row.name])
+        replace(cell, circular=_circular(row, entries, arrays))
         for row in rows
-        for cell in _cells(row, common, profile, sums.get(row.name, ""), absent)
+        for cell in _cells(row, common, profile, sums.get(row.name, ""), absent, own)
     ]
     cells.sort(key=lambda cell: cell.tuned)  # stable: every row with its defaults first, then every tuned one
-    return Plan(f"{name}-{profile.name}", tuple(cells), store, split_file, weights=files, storage=asked.storage)
+    title = f"{name}-{suite.name if suite else profile.name}"
+    return Plan(title, tuple(cells), store, split_file, weights=files, storage=asked.storage, controls=controls)
 
 
-def _cells(row: Row, common: Cell, profile: Profile, checksum: str, absent: dict[str, str]) -> Iterable[Cell]:
-    """Yield the cells of a row: the defaults with every seed, then the tuned ones."""
-    budget = replace(common.budget, epochs=max(1, round(common.budget.epochs * row.epochs)))
-    device = common.device if "torch" in row.needs else "cpu"
+def _rows(names: Sequence[str], suite: suites.Suite | None, profile: Profile) -> tuple[list[Row], list[Row]]:
+    """Return the rows asked for, and those of them that were not asked for as 'all'; globs are of a suite's rows."""
+    among, everything = (suite.chosen(), suite.rows) if suite else (None, profile.rows)
+    named = [name for name in names if name != "all"]
+    return catalog.choose(names, everything, among), catalog.choose(named, (), among)
+
+
+def _split(asked: Asked, profile: Profile, store: Path) -> tuple[splits.Split, Path]:
+    """Return the split that a run uses, and the file of it."""
+    split = splits.read(splits.split_path(store), store)
+    if profile.cuts or asked.data in catalog.sources():
+        split = splits.cap(split, profile.patches)
+    file = asked.out / "splits" / f"{splits.split_hash(split)[:16]}.split.json"
+    splits.write(split, file)
+    return split, file
+
+
+def _with_controls(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
+    """Return the rows with the control of each beside it, and the names of those that came in so."""
+    wanted = {row.name for row in rows}
+    controls = {row.control: catalog.row(row.control) for row in rows if row.control and row.control not in wanted}
+    return catalog.ordered([*rows, *controls.values()]), tuple(controls)
+
+
+def _cells(
+    row: Row, common: Cell, profile: Profile, checksum: str, absent: Mapping[str, str], own: Mapping[str, int]
+) -> Iterable[Cell]:
+    """Yield the cells of a row: the defaults with every seed, then the tuned ones.
+
+    Args:
+        row: the row.
+        common: what all cells share.
+        profile: the numbers.
+        checksum: of its checkpoint.
+        absent: row -> why it cannot run.
+        own: row -> epochs that a suite gives it, instead of the profile's times the row's factor.
+    """
+    epochs = own.get(row.name) or max(1, round(common.budget.epochs * row.epochs))
     cell = replace(
         common,
         row=row.name,
         family=row.family,
         study_id=row.study_id,
         note=row.note,
-        budget=budget,
+        factors=dict(row.factors),
+        budget=replace(common.budget, epochs=epochs),
         weights=checksum,
-        device=device,
+        device=common.device if "torch" in row.needs else "cpu",
         code=catalog.code_hash(row),
         absent=absent.get(row.name, "") or _missing_package(row),
     )
@@ -100,18 +135,36 @@ def _cells(row: Row, common: Cell, profile: Profile, checksum: str, absent: dict
             yield replace(cell, seed=seed, trials=trials)
 
 
-def _profile(asked: Asked) -> Profile:
-    """Return the profile with the user's own numbers in it; `study` is the default with a GPU, else `quick`."""
-    name = asked.profile or ("study" if asked.device != "cpu" and cuda_devices() else "quick")
+def _profile(asked: Asked, suite: suites.Suite | None) -> Profile:
+    """Return the profile with the suite's and, above these, the user's own numbers in it.
+
+    `study` is the default with a GPU, else `quick`.
+    """
+    default = "study" if asked.device != "cpu" and cuda_devices() else "quick"
+    name = asked.profile or (suite.profile if suite else None) or default
     if name not in PROFILES:
         raise UserError(f"no profile is called '{name}'; profiles are {', '.join(PROFILES)}")
-    chosen = PROFILES[name]
-    return replace(
+    chosen = suite.numbers(PROFILES[name]) if suite else PROFILES[name]
+    chosen = replace(
         chosen,
         seeds=asked.seeds or chosen.seeds,
         trials=chosen.trials if asked.trials is None else asked.trials,
+        budget=replace(chosen.budget, epochs=asked.epochs or chosen.budget.epochs),
         cuts=chosen.cuts and not asked.whole,
     )
+    if asked.patches is None:
+        return chosen
+    if asked.whole:
+        raise UserError("--whole and --patches contradict each other; give one of them")
+    return suites.cut(chosen, _numbers(asked.patches))
+
+
+def _numbers(text: str) -> dict[str, int]:
+    """Return the numbers of patches by part that the user typed."""
+    words = text.split(",")
+    if len(words) != len(splits.PARTS) or not all(word.strip().isdecimal() and int(word) for word in words):
+        raise UserError(f"--patches takes how many train, choose and test, as in 16,8,8, and not '{text}'")
+    return dict(zip(splits.PARTS, map(int, words), strict=True))
 
 
 def torch_device(asked: str | None) -> str:
@@ -141,7 +194,7 @@ def _find_weights(rows: Iterable[Row], asked: Asked) -> tuple[dict[str, str], di
         if row.weights is None:
             continue
         try:
-            path = weights.locate(row.weights, asked.weights_dir, hub)
+            path = weights.locate(row.weights, asked.weights_dir, hub, asked.out / weights.FOLDER)
         except NotRun as error:
             hub = hub and not isinstance(error, weights.HubAway)
             absent[row.name] = str(error)
@@ -156,13 +209,13 @@ def _missing_maps(row: Row, arrays: patchset.Arrays) -> list[str]:
     return [name for name in row.reads if name != "land" and name not in arrays.attrs.get("maps", ())]
 
 
-def _circular(row: Row, bands: Sequence[str], arrays: patchset.Arrays) -> tuple[str, ...]:
+def _circular(row: Row, entries: Sequence[str], arrays: patchset.Arrays) -> tuple[str, ...]:
     """Return the bands that the label derives from and that the row sees, itself or through a mask that it reads."""
     if row.family == "floor":  # it looks at no band
         return ()
     maps = arrays.attrs.get("maps", {})
     masks = [name for name in row.reads if name in maps]
-    seen = {band for name in masks for band in maps[name]} if masks else set(bands)
+    seen = {band for name in masks for band in maps[name]} if masks else {bands.true_name(entry) for entry in entries}
     derived = arrays.attrs.get("label_bands")
     return (UNKNOWN,) if derived is None else tuple(band for band in derived if band in seen)
 

@@ -57,7 +57,7 @@ class Outcome:
 
 
 def open_product(model: Model, product: Path) -> xr.Dataset:
-    """Return a product as a granule with the model's bands, in the model's order, found by their roles.
+    """Return a product as a granule with the model's bands, in the model's order, found by their own roles.
 
     Raises:
         UserError: no source opens it, or it lacks the view, a band or a map that the model was trained on.
@@ -80,7 +80,7 @@ def open_product(model: Model, product: Path) -> xr.Dataset:
 
 def _opened(model: Model, product: Path, open_: Callable[..., xr.Dataset]) -> xr.Dataset:
     """Open a product in the view that the model was trained on."""
-    roles = [band.role for band in model.bands]
+    roles = list(dict.fromkeys(model.roles))  # one band may play several
     # A view to choose has a name of one word; others say where a satellite stands.
     if model.view == "nadir" or not model.view.isidentifier():
         return open_(product, roles, {})
@@ -93,13 +93,13 @@ def _opened(model: Model, product: Path, open_: Callable[..., xr.Dataset]) -> xr
 def _places(model: Model, ds: xr.Dataset, product: Path) -> list[int]:
     """Return the position in a granule of each band of the model: that of the same role and quantity."""
     roles, quantities = ds["role"].values.tolist(), ds["quantity"].values.tolist()
-    for band in model.bands:
-        if band.role not in roles:
-            raise UserError(f"{product} has no band of role {band.role}, which row '{model.row.name}' was trained on")
-        found = quantities[roles.index(band.role)]
+    for band, role in zip(model.bands, model.roles, strict=True):
+        if role not in roles:
+            raise UserError(f"{product} has no band of role {role}, which row '{model.row.name}' was trained on")
+        found = quantities[roles.index(role)]
         if found != band.quantity:
-            raise UserError(f"role {band.role} is {found} in {product}, and the model was trained on {band.quantity}")
-    return [roles.index(band.role) for band in model.bands]
+            raise UserError(f"role {role} is {found} in {product}, and the model was trained on {band.quantity}")
+    return [roles.index(role) for role in model.roles]
 
 
 def mask_path(model: Model, ds: xr.Dataset, out: Path) -> Path:

@@ -15,7 +15,7 @@ class Profile:
     """How much of everything.
 
     Attributes:
-        rows: globs of the rows that `all` stands for.
+        rows: names, and globs of enumerated rows, that `all` stands for.
         patches: patches per part that a source makes.
         cuts: whether a given data set is cut to `patches` as well.
         size: rows and columns of a simulated patch.
@@ -45,7 +45,16 @@ PROFILES = {
     for profile in (
         Profile(
             name="smoke",
-            rows=(*CLASSICAL, "prithvi-tiny-random-*", "prithvi-tiny-pretrained-*", "prithvi-tiny-tl-random-frozen"),
+            rows=(
+                *CLASSICAL,
+                "prithvi-tiny-random-frozen",
+                "prithvi-tiny-random-unfrozen",
+                "prithvi-tiny-random-lora",
+                "prithvi-tiny-random-head",
+                "prithvi-tiny-random-linear",
+                "prithvi-tiny-pretrained-frozen",
+                "prithvi-tiny-tl-random-frozen",
+            ),
             patches={"train": 8, "val": 4, "test": 4},
             size=32,
             budget=Budget(epochs=1, batch=4, pixels=4_000),
@@ -59,8 +68,11 @@ PROFILES = {
             rows=(
                 *CLASSICAL,
                 "prithvi-tiny-random-*frozen",
+                "prithvi-tiny-simpretrained-*frozen",
                 "prithvi-tiny-pretrained-*frozen",
+                "prithvi-tiny-random-lora",
                 "prithvi-300-random-frozen",
+                "prithvi-300-pretrained-frozen",
             ),
             patches={"train": 24, "val": 8, "test": 16},
             budget=Budget(epochs=8, batch=2, pixels=100_000),
@@ -71,7 +83,7 @@ PROFILES = {
         ),
         Profile(
             name="study",
-            rows=(*CLASSICAL, "prithvi-300-*", "prithvi-300-tl-*", "prithvi-600-*"),
+            rows=(*CLASSICAL, "prithvi-300-*", "prithvi-600-*"),
             patches={"train": 437, "val": 141, "test": 166},
             cuts=False,
             budget=Budget(epochs=20, batch=8, pixels=1_000_000, orientations=8),

@@ -31,7 +31,10 @@ class Record:
         parameters: {"total", "trainable"} where the method has a number of them.
         patches, scenes: of the test part, in the order of `counts` and of the probabilities.
         counts: per test patch [true clear, false cloud, missed cloud, true cloud] at `threshold`.
+        bands: of each channel: name, role, and `plays`, the role it plays in this comparison.
         strata: stratum -> value -> the same counts per patch inside it.
+        boundary: distance in pixels -> the counts of `boundary.FIELDS` of each patch.
+        facts: what the method said of its run, plain values by name.
         threshold: probability above which a pixel is cloud.
         validation: ranking metric on the validation part.
         curves: one dict an epoch: epoch, and whatever the method reported.
@@ -55,7 +58,10 @@ class Record:
     patches: list[str] = field(default_factory=list)
     scenes: list[str] = field(default_factory=list)
     counts: list[list[int]] = field(default_factory=list)
+    bands: list[dict[str, str]] = field(default_factory=list)
     strata: dict[str, dict[str, list[list[int]]]] = field(default_factory=dict)
+    boundary: dict[str, list[list[int]]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     threshold: float = 0.5
     validation: float | None = None
     curves: list[dict[str, float]] = field(default_factory=list)

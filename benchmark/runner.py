@@ -47,11 +47,13 @@ def run(plan: Plan, out: Path, fresh: bool) -> Iterator[Step]:
                 yield Step(index, cell, known, reused=True)
                 continue
             shutil.rmtree(folder, ignore_errors=True)
+            if fresh:
+                shutil.rmtree(cell.training(out), ignore_errors=True)
             folder.mkdir(parents=True)
             if cell.absent:
                 yield Step(index, cell, _close(cell, folder, record.NOT_RUN, cell.absent))
                 continue
-            needs = catalog.rows()[cell.row].needs
+            needs = catalog.row(cell.row).needs
             if needs not in hosts:
                 hosts[needs] = Host(needs)
                 stack.callback(hosts[needs].close)

@@ -20,7 +20,8 @@ class Model:
         folder: the run that it is from.
         record: of that run.
         method: the fitted method.
-        bands: what it was trained on, in their order.
+        bands: what it was trained on, in their order, each in the role it played.
+        roles: each band's own role, by which it is found in a product.
         size: rows and columns of the patches it was trained on.
         view: that they were seen in, "" where not known.
         context: device, batch and checkpoint.
@@ -32,6 +33,7 @@ class Model:
     record: Record
     method: Method
     bands: tuple[Band, ...]
+    roles: tuple[str, ...]
     size: tuple[int, int]
     view: str
     context: Context
@@ -68,7 +70,7 @@ def load(folder: Path, device: str, weights_dir: Path | None, sums: Path) -> Mod
         folder: of the run; holds its record and `model/`.
         device: torch device; rows without networks stay on the CPU.
         weights_dir: where the user keeps checkpoints.
-        sums: file that remembers checksums.
+        sums: file that remembers checksums, in the output folder of `run`.
 
     Raises:
         UserError: the run left no model, or a damaged one; its row or a package of it is gone; its checkpoint is not
@@ -79,9 +81,10 @@ def load(folder: Path, device: str, weights_dir: Path | None, sums: Path) -> Mod
         raise UserError(f"{folder} holds no record of a run")
     if done.status != record.OK:
         raise UserError(f"the run in {folder} left no model: {done.reason}")
-    row = catalog.rows().get(done.cell["row"])
-    if row is None:
-        raise UserError(f"the run in {folder} is of row '{done.cell['row']}', which is no longer there")
+    try:
+        row = catalog.row(done.cell["row"])
+    except UserError:
+        raise UserError(f"the run in {folder} is of row '{done.cell['row']}', which is no longer there") from None
     missing = next((need for need in row.needs if catalog.package_missing(need)), None)
     if missing:
         raise UserError(f"row '{row.name}' needs package '{missing}', which is not installed")
@@ -100,7 +103,9 @@ def load(folder: Path, device: str, weights_dir: Path | None, sums: Path) -> Mod
     )
     method = artifacts.load(row.method, folder / "model", checkpoint)
     files = artifacts.sums(folder / "model")
-    return Model(row, folder, done, method, seen.bands, seen.size, seen.view, context, files)
+    # A run from before bands could play other roles has none of them in its record.
+    roles = tuple(band["role"] for band in done.bands) or tuple(band.role for band in seen.bands)
+    return Model(row, folder, done, method, seen.bands, roles, seen.size, seen.view, context, files)
 
 
 def _checkpoint(row: Row, done: Record, weights_dir: Path | None, sums: Path) -> Path | None:
@@ -108,7 +113,7 @@ def _checkpoint(row: Row, done: Record, weights_dir: Path | None, sums: Path) ->
     if row.weights is None:
         return None
     try:
-        path = weights.locate(row.weights, weights_dir)
+        path = weights.locate(row.weights, weights_dir, pretrained=sums.parent / weights.FOLDER)
     except NotRun as error:
         raise UserError(str(error)) from None
     if weights.checksum(path, sums) != done.cell["weights"]:

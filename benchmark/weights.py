@@ -9,30 +9,43 @@ from pathlib import Path
 from benchmark.api import NotRun, Weights
 from benchmark.record import write_json
 
+FOLDER = "pretrained"  # of the output folder, where `pretrain` puts checkpoints
+_REMEDY = "put them into a folder and give it as --weights-dir"
+
 
 class HubAway(NotRun):
     """The hub cannot be reached; asking again at once would only cost its client's retries again."""
 
 
-def locate(weights: Weights, folder: Path | None, ask_hub: bool = True) -> Path:
+def locate(weights: Weights, folder: Path | None, ask_hub: bool = True, pretrained: Path | None = None) -> Path:
     """Return the checkpoint's file: from `folder`, else from the hub (its cache first), as TerraTorch would.
+
+    One that is on no hub is looked for in `pretrained` instead.
 
     Args:
         weights: what is wanted.
         folder: where the user keeps checkpoints.
         ask_hub: whether to look beyond the hub's local cache.
+        pretrained: where `pretrain` puts checkpoints.
 
     Raises:
         HubAway: it is not here and the hub cannot be reached.
         NotRun: it cannot be had for another reason; the message says why and what to do.
     """
-    if folder is not None and (folder / weights.file).is_file():
-        return folder / weights.file
+    near = [folder] if weights.repo else [folder, pretrained]
+    found = next((place / weights.file for place in near if place and (place / weights.file).is_file()), None)
+    return found or _from_hub(weights, ask_hub)
+
+
+def _from_hub(weights: Weights, ask: bool) -> Path:
+    if not weights.repo:
+        made = "`python -m benchmark pretrain` makes them" if "simpretrained" in weights.file else _REMEDY
+        raise NotRun(f"weights {weights.file} are not here, and on no hub; {made}")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(weights.repo, weights.file, local_files_only=not ask_hub))
+        return Path(hf_hub_download(weights.repo, weights.file, local_files_only=not ask))
     except LocalEntryNotFoundError as error:
         raise HubAway(_sentence(weights, "not in the local cache, and the hub cannot be reached")) from error
     except Exception as error:  # the hub's client raises many kinds: 401, 404, disk, time-out

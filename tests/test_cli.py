@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+from benchmark import cli, cli_run
 
 ROOT = Path(__file__).resolve().parent.parent
 BANDS = ("BLUE", "GREEN", "RED", "NIR", "SWIR_1", "SWIR_2")
@@ -62,6 +65,47 @@ def test_patch_folder_runs(folder, tmp_path):
     done = run(folder, tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/leaderboard.csv").exists()
+
+
+def test_options_of_run_reach_the_plan_and_controls_are_named(folder, tmp_path, monkeypatch):
+    plans = []
+    monkeypatch.setattr(cli_run, "_run_cells", lambda plan, out, fresh: plans.append(plan) or 0)
+    monkeypatch.setattr(cli_run, "views", lambda plan, out, uri: None)
+    suite, out = tmp_path / "tiny.toml", tmp_path / "out"
+    suite.write_text('title = "t"\nwhy = "w"\nrows = ["majority", "prithvi-tiny-pretrained-frozen"]\nprofile = "smoke"')
+    options = [
+        "--suite",
+        suite,
+        "--data",
+        folder,
+        "--patches",
+        "2,1,1",
+        "--epochs",
+        "3",
+        "--bands",
+        "study",
+        "--out",
+        out,
+    ]
+    done = CliRunner().invoke(cli.app, ["run", *map(str, options)])
+    assert done.exit_code == 0, done.output
+    assert "patches-tiny: train 2 of 4, val 1 of 1, test 1 of 1" in done.output
+    assert "run beside the rows they are controls of: prithvi-tiny-random-frozen" in done.output
+    (plan,) = plans
+    assert {cell.row for cell in plan.cells} == {
+        "majority", "prithvi-tiny-pretrained-frozen", "prithvi-tiny-random-frozen"
+    }  # fmt: skip
+    assert {(cell.budget.epochs, cell.bands[0]) for cell in plan.cells} == {(3, "RED=BLUE")}
+
+
+def test_list_shows_everything_or_single_rows_in_full():
+    everything, some = benchmark("list").stdout, benchmark("list", "prithvi-300-*", "lightgbm").stdout
+    for word in ("majority", "prithvi-300-tl-START-MODE", "simulated", "quick", "study-as-published", "study-readme"):
+        assert word in everything
+    assert "prithvi-300-tl-pretrained-frozen" not in everything
+    for word in ("prithvi-300-tl-pretrained-frozen", "Prithvi_EO_V2_300M_TL.pt", "exp_31", "lightgbm"):
+        assert word in some
+    assert "quick" not in some
 
 
 def label_seven(folder):
@@ -123,6 +167,11 @@ def test_faulty_data_is_one_sentence_and_exit_status_2(folder, tmp_path, fault):
         ("run", "all", "--profile", "huge"),
         ("run", "all", "--device", "cuda:99"),
         ("run", "all", "--seeds", "0"),
+        ("run",),
+        ("run", "--suite", "nowhere.toml"),
+        ("run", "all", "--patches", "1,2"),
+        ("run", "all", "--bands", "nonsense"),
+        ("list", "unnet"),
         ("report", "--out", "/nowhere"),
         ("ui", "--out", "/nowhere"),
         ("data", "show", "/nowhere"),
@@ -131,7 +180,7 @@ def test_faulty_data_is_one_sentence_and_exit_status_2(folder, tmp_path, fault):
     ids=" ".join,
 )
 def test_faulty_arguments_are_refused(args, tmp_path):
-    extra = () if "--out" in args or args[0] == "data" else ("--out", tmp_path)
+    extra = () if "--out" in args or args[0] in ("data", "list") else ("--out", tmp_path)
     done = benchmark(*args, *extra)
     assert done.returncode == 2
     assert "Traceback" not in done.stdout + done.stderr

@@ -1,12 +1,17 @@
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from patch_factory import make_part
 
-from benchmark.api import Budget, Context
-from benchmark.fitting import _half, predictions
+from benchmark import planner, splits
+from benchmark.api import Budget, Context, NotRun, Row
+from benchmark.fitting import Bench, _half, fit, predictions, search
 from benchmark.measure import Meter
+from benchmark.profiles import PROFILES
+from benchmark.record import OK, Record
 
 
 @given(st.floats(0, 1, width=32))
@@ -35,3 +40,67 @@ def test_predictions_cover_every_patch_once_and_are_timed():
 def test_answer_of_another_shape_is_refused():
     with pytest.raises(ValueError, match="predict gave shape"):
         list(predictions(Constant((2, 2)), make_part(n=2).images, Context()))
+
+
+@dataclass
+class Telling:
+    """Keeps what it was lent, tells facts, and does as its field says."""
+
+    fault: str = "none"
+
+    def fit(self, train, val, ctx):
+        self.context = ctx
+        found = sorted(path.name for path in ctx.training.iterdir())
+        (ctx.training / "checkpoint").touch()
+        ctx.fact("found", found)
+        ctx.fact("scale", {"mean": (0.5, 1)})
+        ctx.fact("scale", "own")
+        if self.fault == "fact":
+            ctx.fact("array", np.zeros(2))
+        if self.fault == "refuse":
+            raise NotRun("the moon is not full")
+
+    def predict(self, images, ctx):
+        ctx.fact("predicted", len(images))
+        return np.full((len(images), *images.shape[2:]), 0.75)
+
+
+def space(trial):
+    return {"fault": trial.suggest_categorical("fault", ["none", "refuse"])}
+
+
+@pytest.fixture
+def bench(store, tmp_path):
+    row = Row("telling", "floor", Telling, space=space)
+    plan = planner.make(planner.Asked(("majority",), str(store), "smoke", out=tmp_path), lambda done, total: None)
+    cell = replace(plan.cells[0], row="telling")
+    return Bench(plan, cell, tmp_path, row, splits.read(plan.split, plan.store))
+
+
+def test_the_last_fact_of_a_name_is_kept_and_only_plain_values(bench):
+    fitted = fit(bench, {})
+    assert fitted.facts == {"found": [], "scale": "own", "predicted": 4}
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        fit(bench, {"fault": "fact"})
+
+
+def test_a_fit_may_take_most_of_the_time_of_its_cell(bench):
+    assert fit(bench, {}).context.seconds == pytest.approx(0.9 * PROFILES["smoke"].timeout)
+
+
+def test_the_same_fit_finds_its_checkpoints_and_another_does_not(bench):
+    fit(bench, {})
+    assert fit(bench, {}).facts["found"] == ["checkpoint"]
+    assert fit(bench, {"fault": "other"}).facts["found"] == []
+    other = replace(bench, cell=replace(bench.cell, seed=1))
+    assert fit(other, {}).facts["found"] == []
+
+
+def test_trials_leave_no_checkpoints_and_one_that_refuses_is_a_failed_trial(bench):
+    tuned = replace(bench, cell=replace(bench.cell, trials=8))
+    default = Record(tuned.cell.default().key, {}, OK, validation=0.0, laps={"fit": [0.1]})
+    found = search(tuned, default)
+    states = {trial["params"]["fault"]: (trial["state"], trial["why"]) for trial in found.trials[1:]}
+    assert states["none"][0] == "complete"
+    assert states["refuse"] == ("fail", "NotRun: the moon is not full")
+    assert not list(tuned.cell.training(tuned.out).iterdir())

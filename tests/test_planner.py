@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from patch_factory import bands
 
 from benchmark import catalog, data, planner, splits, weights
 from benchmark.api import NotRun, UserError, Weights
@@ -19,6 +18,7 @@ def asked(store, out, **values):
 
 def test_every_row_gets_the_same_patches_bands_and_budget(store, tmp_path):
     plan = planner.make(asked(store, tmp_path, rows=("all",)), nothing)
+    assert {"prithvi-tiny-random-linear", "prithvi-tiny-random-lora"} <= {cell.row for cell in plan.cells}
     assert len({(cell.fingerprint, cell.split, cell.bands, cell.budget) for cell in plan.cells}) == 1
     assert len({cell.key for cell in plan.cells}) == len(plan.cells)
 
@@ -44,7 +44,7 @@ def test_no_trials_no_tuning(store, tmp_path):
 
 def test_row_without_its_weights_says_why_and_what_to_do(store, tmp_path):
     plan = planner.make(asked(store, tmp_path, rows=("prithvi-tiny-pretrained-frozen",)), nothing)
-    (cell,) = plan.cells
+    cell = next(cell for cell in plan.cells if "pretrained" in cell.row)
     assert "Prithvi_EO_V2_tiny_TL.pt could not be had" in cell.absent
     assert "--weights-dir" in cell.absent
 
@@ -59,14 +59,59 @@ def test_weights_in_a_folder_are_found_and_pinned_by_their_bytes(store, tmp_path
         options = {"rows": ("prithvi-tiny-pretrained-frozen",), "weights_dir": folder, "trials": 0}
         plan = planner.make(asked(store, tmp_path, **options), nothing)
         assert plan.weights == {"prithvi-tiny-pretrained-frozen": str(file)}
-        assert not plan.cells[0].absent
-        keys.append(plan.cells[0].key)
+        (cell,) = (cell for cell in plan.cells if "pretrained" in cell.row)
+        assert not cell.absent
+        keys.append(cell.key)
     assert keys[0] != keys[1]
 
 
 def test_missing_checkpoint_is_not_run():
     with pytest.raises(NotRun, match=r"a\.pt could not be had"):
         weights.locate(Weights("nobody/nothing", "a.pt"), None)
+
+
+def test_checkpoints_that_are_on_no_hub_come_from_a_folder_or_from_pretrain(tmp_path):
+    own, made = tmp_path / "own", tmp_path / "pretrained"
+    wanted = Weights("", "tiny-simpretrained.pt")
+    with pytest.raises(NotRun, match=r"tiny-simpretrained\.pt are not here.*`python -m benchmark pretrain` makes them"):
+        weights.locate(wanted, own, True, made)
+    with pytest.raises(NotRun, match=r"other\.pt are not here.*give it as --weights-dir"):
+        weights.locate(Weights("", "other.pt"), None, True, made)
+    for folder in (made, own):  # the user's own folder comes first
+        folder.mkdir()
+        (folder / wanted.file).touch()
+        assert weights.locate(wanted, own, True, made) == folder / wanted.file
+    with pytest.raises(NotRun, match="could not be had"):
+        weights.locate(Weights("nobody/nothing", wanted.file), None, True, made)
+
+
+def test_a_run_finds_what_pretrain_wrote_into_its_folder(store, tmp_path):
+    row = catalog.row("prithvi-tiny-simpretrained-frozen")
+    file = tmp_path / "pretrained" / row.weights.file
+    options = {"rows": (row.name,), "trials": 0}
+    first = planner.make(asked(store, tmp_path, **options), nothing).cells
+    assert ["benchmark pretrain" in cell.absent for cell in first] == [cell.row == row.name for cell in first]
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    plan = planner.make(asked(store, tmp_path, **options), nothing)
+    assert plan.weights == {row.name: str(file)}
+    assert not any(cell.absent for cell in plan.cells)
+
+
+def test_a_control_comes_along_also_where_its_row_cannot_run(store, tmp_path):
+    plan = planner.make(asked(store, tmp_path, rows=("prithvi-tiny-pretrained-frozen+skip",), trials=0), nothing)
+    absent = {cell.row: bool(cell.absent) for cell in plan.cells}
+    assert absent == {"prithvi-tiny-pretrained-frozen+skip": True, "prithvi-tiny-random-frozen+skip": False}
+    assert plan.controls == ("prithvi-tiny-random-frozen+skip",)
+    both = planner.make(asked(store, tmp_path, rows=tuple(absent), trials=0), nothing)
+    assert [cell.row for cell in both.cells] == [cell.row for cell in plan.cells]
+    assert both.controls == ()
+
+
+def test_cells_carry_the_factors_of_their_row(store, tmp_path):
+    plan = planner.make(asked(store, tmp_path, rows=("prithvi-tiny-random-frozen",)), nothing)
+    assert plan.cells[0].factors == catalog.row("prithvi-tiny-random-frozen").factors
+    assert plan.cells[0].factors["mode"] == "frozen"
 
 
 def test_study_runs_carry_their_names():
@@ -83,6 +128,11 @@ def test_study_runs_carry_their_names():
         ({"bands": "S1,S99"}, "no band 'S1'"),
         ({"device": "tpu"}, "no device is called 'tpu'"),
         ({"device": "cuda:77"}, "'cuda:77' is not on this machine"),
+        ({"suite": "huge"}, "no suite or file 'huge'"),
+        ({"patches": "3,2"}, "--patches takes how many .*, and not '3,2'"),
+        ({"patches": "3,2,0"}, "--patches takes how many .*, and not '3,2,0'"),
+        ({"patches": "3,2,one"}, "--patches takes how many .*, and not '3,2,one'"),
+        ({"patches": "3,2,1", "whole": True}, "--whole and --patches contradict each other"),
     ],
 )
 def test_faults_are_one_sentence(store, tmp_path, change, sentence):
@@ -93,17 +143,6 @@ def test_faults_are_one_sentence(store, tmp_path, change, sentence):
 def test_folder_that_nothing_recognises(tmp_path):
     with pytest.raises(UserError, match="neither a Zarr patch set nor a folder"):
         data.prepare(str(tmp_path), PROFILES["smoke"], tmp_path, nothing)
-
-
-@pytest.mark.parametrize(
-    ("spec", "names"),
-    [
-        ("hls", ("green", "swir_1")), ("all", ("green", "swir_1", "bt_11")), ("bt_11,green", ("bt_11", "green")),
-        ("BT_11, GREEN", ("bt_11", "green")), ("GREEN,green", ("green",)),
-    ],
-)  # fmt: skip
-def test_bands_by_set_name_or_role(spec, names):
-    assert data.choose_bands(bands(("GREEN", "SWIR_1", "BT_11")), spec) == names
 
 
 def test_parts_share_no_scene(store):
@@ -141,3 +180,15 @@ def test_given_data_are_cut_by_the_quick_profile_and_not_by_the_study(store, tmp
     plan = planner.make(asked(store, tmp_path, whole=True), nothing)
     assert {part: len(ids) for part, ids in splits.read(plan.split, plan.store).parts.items()} == sizes["study"]
     assert sizes["smoke"]["train"] == PROFILES["smoke"].patches["train"] < sizes["study"]["train"]
+
+
+@pytest.mark.parametrize("profile", ["smoke", "study"])
+def test_patches_and_epochs_are_the_users_to_say(store, tmp_path, profile):
+    plan = planner.make(asked(store, tmp_path, profile=profile, patches="5, 2,1", epochs=3), nothing)
+    assert [len(ids) for ids in splits.read(plan.split, plan.store).parts.values()] == [5, 2, 1]
+    assert {cell.budget.epochs for cell in plan.cells} == {3}
+
+
+def test_the_factor_of_a_row_counts_on_top_of_the_epochs(store, tmp_path):
+    plan = planner.make(asked(store, tmp_path, rows=("prithvi-300-random-frozen-long",), epochs=4, trials=0), nothing)
+    assert [cell.budget.epochs for cell in plan.cells] == [30]

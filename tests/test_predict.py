@@ -15,6 +15,7 @@ from patch_factory import HLS5, bands, make_images
 from typer.testing import CliRunner
 
 from benchmark import _mask_facts, artifacts, catalog, cell, granule, planner, predict, record, trained
+from benchmark import bands as sets
 from benchmark.api import Context, Row, UserError, Weights
 from benchmark.cli_predict import predict as verb
 from benchmark.plan import Plan
@@ -127,6 +128,60 @@ def test_bands_are_found_by_role_in_the_order_of_the_model(tmp_path, monkeypatch
     whole = product_factory.granule().toa.sel(band=[role.lower() for role in order]).values
     whole[:, :, :4] = np.nan  # not valid in one band: in none
     np.testing.assert_array_equal(images.read(0)[0], whole[:, :32, :32])
+
+
+def played(folder, entries):
+    """Make a run one on bands that play the roles of others, as a cell keeps it."""
+    own = bands(product_factory.ROLES)
+    pairs = sets.played(own, entries)
+    artifacts.save(Witness(), folder / "model", [band for _, band in pairs], (32, 32))
+    kept = [{"name": band.name, "role": own[place].role, "plays": band.role} for place, band in pairs]
+    done = record.read(folder)
+    record.write(replace(done, bands=kept, cell={**done.cell, "bands": entries}), folder)
+    return trained.load(folder, "cpu", None, folder / "w")
+
+
+@pytest.mark.parametrize("spec", ["study", "study-readme", "shuffled", "RED=BLUE,SWIR_1,GREEN=NIR_NARROW"])
+def test_bands_that_play_other_roles_are_found_by_their_own(tmp_path, spec):
+    entries = sets.choose(bands(product_factory.ROLES), spec)
+    one = played(product_factory.run(tmp_path, ROWS["witness"]), entries)
+    one.method.seen_ = []
+    ds = predict.open_product(one, product_factory.product(tmp_path))
+    path = predict.predict(one, ds, tmp_path, False, nothing).path
+    images = one.method.seen_[0]
+    pairs = [(entry.partition("=")[0], band.role) for entry, band in zip(entries, images.bands, strict=True)]
+    assert [(band.name, band.role) for band in images.bands] == pairs
+    whole = product_factory.granule().toa.sel(band=[name for name, _ in pairs]).values.copy()
+    whole[:, np.isnan(whole).any(axis=0)] = np.nan
+    np.testing.assert_array_equal(images.read(0)[0], whole[:, :32, :32])
+    with netCDF4.Dataset(path) as file:
+        assert file.bands.startswith(f"{pairs[0][1]} {pairs[0][0]} (trained on {pairs[0][0]})")
+
+
+def test_a_played_band_is_asked_for_by_the_role_that_is_its_own(tmp_path):
+    one = played(product_factory.run(tmp_path, ROWS["witness"]), ("red=BLUE", "red=GREEN"))
+    ds = predict.open_product(one, product_factory.product(tmp_path, roles=("RED",)))
+    assert ds.band.values.tolist() == ["red", "red"]
+    with pytest.raises(UserError, match="has no band of role RED, which row 'witness' was trained on"):
+        predict.open_product(one, product_factory.product(tmp_path, roles=("GREEN", "BT_11")))
+
+
+def test_masks_of_one_product_by_other_roles_are_not_the_same(tmp_path):
+    folder = product_factory.run(tmp_path, ROWS["witness"])
+    hashes = set()
+    for entries in (("red", "green"), ("red=BLUE", "green"), ("red=GREEN", "green=RED")):
+        one = played(folder, entries)
+        hashes.add(_mask_facts.prediction(one, predict.open_product(one, product_factory.product(tmp_path))))
+    assert len(hashes) == 3
+
+
+def test_a_row_made_of_its_name_can_be_loaded(tmp_path, monkeypatch):
+    folder = product_factory.run(tmp_path, replace(ROWS["pixelwise"], name="pixelwise+option"))
+    with pytest.raises(UserError, match=r"is of row 'pixelwise\+option', which is no longer there"):
+        trained.load(folder, "cpu", None, tmp_path / "w")
+    made = replace(ROWS["pixelwise"], name="pixelwise+option")
+    monkeypatch.setattr(catalog, "_resolved", lambda name: made if name == made.name else None)
+    assert trained.load(folder, "cpu", None, tmp_path / "w").row == made
 
 
 def test_a_network_sees_patches_as_in_training(tmp_path):

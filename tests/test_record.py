@@ -23,6 +23,20 @@ def test_record_round_trip(tmp_path):
     assert record.read(tmp_path).memory == {"vram": None}
 
 
+def test_records_and_plans_from_before_facts_and_roles_can_be_read(tmp_path):
+    given = record.Record("k", asdict(CELL), record.OK, counts=[[1, 2, 3, 4]])
+    content = json.loads(record.write(given, tmp_path).read_text())
+    for name in ("facts", "bands", "boundary"):
+        del content[name]
+    (tmp_path / record.FILE).write_text(json.dumps(content))
+    read = record.read(tmp_path)
+    assert (read.facts, read.bands, read.boundary) == ({}, [], {})
+    plan = Plan("plain-smoke", (CELL,), tmp_path / "a.zarr", tmp_path / "s.json")
+    values = json.loads(json.dumps(plan.to_json()))
+    del values["controls"], values["cells"][0]["factors"]
+    assert from_json(values) == plan
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 999, "key": "k"}'])
 def test_broken_record_is_unfinished_work(tmp_path, content):
     (tmp_path / record.FILE).write_text(content)
@@ -40,8 +54,8 @@ def test_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"fingerprint": "other"}, {"split": "other"}, {"bands": ("S2", "S1")}, {"seed": 1}, {"trials": 3},
-        {"device": "cuda:0"}, {"budget": Budget(epochs=3)}, {"weights": "w"}, {"code": "other"},
+        {"fingerprint": "other"}, {"split": "other"}, {"bands": ("S2", "S1")}, {"bands": ("S1=RED", "S2")}, {"seed": 1},
+        {"trials": 3}, {"device": "cuda:0"}, {"budget": Budget(epochs=3)}, {"weights": "w"}, {"code": "other"},
     ],
 )  # fmt: skip
 def test_key_changes_with_what_decides_the_numbers(change):
@@ -63,6 +77,11 @@ def test_time_cap_decides_what_tuning_finds():
 
 def test_plan_round_trip(tmp_path):
     plan = Plan(
-        "plain-smoke", (CELL, replace(CELL, trials=2)), tmp_path / "a.zarr", tmp_path / "s.json", weights={"a": "b"}
+        "plain-smoke",
+        (CELL, replace(CELL, trials=2)),
+        tmp_path / "a.zarr",
+        tmp_path / "s.json",
+        weights={"a": "b"},
+        controls=("plain",),
     )
     assert from_json(json.loads(json.dumps(plan.to_json()))) == plan

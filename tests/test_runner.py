@@ -32,6 +32,10 @@ class Faulty:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "leave":
             os._exit(0)
+        if self.fault == "resume" and not (ctx.training / "epoch").exists():
+            (ctx.training / "epoch").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        ctx.fact("resumed", self.fault == "resume")
         if self.fault == "hang":
             time.sleep(600)
 
@@ -40,7 +44,7 @@ class Faulty:
             return np.zeros(3)
         return np.full((len(images), *images.shape[2:]), np.nan if self.fault == "nan" else 0.25)
 
-FAULTS = ("none", "raise", "refuse", "kill", "leave", "hang", "shape", "nan")
+FAULTS = ("none", "raise", "refuse", "kill", "leave", "hang", "shape", "nan", "resume")
 ROWS = tuple(Row(f"faulty-{fault}", "floor", Faulty, {"fault": fault}) for fault in FAULTS)
 """
 
@@ -106,6 +110,30 @@ def test_finished_cells_are_kept_and_changed_code_is_run_again(checkout, store, 
     assert len(after) == 3
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert leaderboard(tmp_path).loc[("faulty-none", False), "recall"] == 1.0
+
+
+def test_a_killed_fit_finds_its_checkpoints_again_and_leaves_none_when_it_ends_well(checkout, store, tmp_path):
+    args = ("run", "faulty-resume", "--data", store, "--profile", "smoke", "--out", tmp_path)
+    assert benchmark(checkout, *args).returncode == 1
+    assert list(tmp_path.glob("training/*/*/epoch"))
+    assert benchmark(checkout, *args).returncode == 0
+    assert not list(tmp_path.glob("training/*"))
+    (done,) = tmp_path.glob("runs/**/record.json")
+    assert json.loads(done.read_text())["facts"] == {"resumed": True}
+    again = benchmark(checkout, *args, "--fresh")
+    assert again.returncode == 1, "a fit that is run afresh takes nothing up"
+
+
+def test_a_record_holds_bands_with_their_roles_and_boundaries(checkout, store, tmp_path):
+    args = ("run", "threshold", "--data", store, "--profile", "smoke", "--bands", "study", "--out", tmp_path)
+    done = benchmark(checkout, *args)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "red=BLUE, red=GREEN, nir_narrow=RED" in done.stdout
+    kept = json.loads(next(tmp_path.glob("runs/**/record.json")).read_text())
+    assert kept["bands"][0] == {"name": "red", "role": "RED", "plays": "BLUE"}
+    assert [band["plays"] for band in kept["bands"]] == ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
+    assert {distance: len(each) for distance, each in kept["boundary"].items()} == dict.fromkeys("124", 4)
+    assert "red=BLUE" in (tmp_path / "report.html").read_text()
 
 
 def test_broken_module_is_left_out_and_asking_for_it_is_an_error(checkout, store, tmp_path):

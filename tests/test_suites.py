@@ -1,0 +1,157 @@
+import fnmatch
+
+import pytest
+
+from benchmark import catalog, planner, splits, suites
+from benchmark.api import UserError
+
+TOML = """
+title = "Two rows"
+why = "To see that it works."
+rows = ["majority", "threshold*"]
+bands = "shuffled"
+profile = "smoke"
+seeds = 2
+trials = 0
+patches = { train = 3, val = 2, test = 1 }
+budget = { epochs = 4, batch = 2, orientations = 8 }
+epochs = { majority = 9 }
+"""
+
+
+def nothing(done, total):
+    pass
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text=TOML):
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def make(store, tmp_path, **asked):
+    return planner.make(planner.Asked(**{"data": str(store), "out": tmp_path / "out"} | asked), nothing)
+
+
+def sizes(plan):
+    return tuple(len(ids) for ids in splits.read(plan.split, plan.store).parts.values())
+
+
+def test_a_suite_gives_rows_bands_and_numbers(store, tmp_path, toml):
+    plan = make(store, tmp_path, suite=toml())
+    assert {cell.row for cell in plan.cells} == {"majority", "threshold", "threshold-fitted"}
+    assert plan.name == "plain-mine"
+    assert sizes(plan) == (3, 2, 1)
+    assert {cell.seed for cell in plan.cells} == {0, 1}
+    assert not any(cell.tuned for cell in plan.cells)
+    assert plan.cells[0].bands[0] == "green=NIR_NARROW"
+    epochs = {cell.row: cell.budget.epochs for cell in plan.cells}
+    assert epochs == {"majority": 9, "threshold": 4, "threshold-fitted": 4}
+    budget = plan.cells[0].budget
+    assert (budget.batch, budget.orientations, budget.pixels) == (2, 8, 4_000), (
+        "what it does not state is the profile's"
+    )
+
+
+def test_options_win_over_the_suite(store, tmp_path, toml):
+    options = {"seeds": 1, "trials": 2, "epochs": 7, "patches": "4,3,2", "bands": "five", "profile": "quick"}
+    plan = make(store, tmp_path, suite=toml(), **options)
+    assert sizes(plan) == (4, 3, 2)
+    assert {cell.seed for cell in plan.cells} == {0}
+    assert {cell.trials for cell in plan.cells} == {0, 2}
+    assert {cell.budget.epochs for cell in plan.cells} == {7}
+    assert plan.cells[0].bands == ("green", "red", "nir_narrow", "swir_1", "swir_2")
+    assert {cell.profile for cell in plan.cells} == {"quick"}
+
+
+def test_names_and_globs_choose_from_the_rows_of_the_suite(store, tmp_path, toml):
+    assert {cell.row for cell in make(store, tmp_path, suite=toml(), rows=("maj*",)).cells} == {"majority"}
+    assert {cell.row for cell in make(store, tmp_path, suite=toml(), rows=("lightgbm",)).cells} == {"lightgbm"}
+    with pytest.raises(UserError, match="no row is called 'light\\*'"):
+        make(store, tmp_path, suite=toml(), rows=("light*",))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("seeds", "sedes", "suite mine.toml: 'sedes' is no key of a suite"),
+        ("batch", "bach", "'budget.bach' is no key of a suite"),
+        ('title = "Two rows"', "", "'title' is missing"),
+        ("seeds = 2", 'seeds = "two"', r"'seeds' is not as it must be \(input should be a valid integer\)"),
+        ("seeds = 2", "seeds = 0", "'seeds' is not as it must be .*greater than or equal to 1"),
+        ("orientations = 8", "orientations = 3", "'budget.orientations' is not as it must be .*1 or 8"),
+        ("train = 3", "training = 3", "'patches.training.*' is not as it must be .*'train', 'val' or 'test'"),
+        ('"majority",', '"majorty",', "suite mine.toml: no row is called 'majorty'; did you mean majority"),
+        ('"threshold*"', '"treshold*"', "no row is called 'treshold\\*'"),
+        ("majority = 9", "lightgbm = 9", "'lightgbm' has epochs and is none of its rows"),
+        ('"smoke"', '"smoked"', "no profile is called 'smoked'"),
+        ("title =", "name = 'x'\ntitle =", "'name' is no key of a suite"),
+        ("title =", "title", "suite mine.toml is not TOML"),
+    ],
+)
+def test_faults_are_one_sentence(toml, old, new, sentence):
+    assert old in TOML
+    with pytest.raises(UserError, match=sentence) as fault:
+        suites.read(toml(TOML.replace(old, new, 1)))
+    assert "\n" not in str(fault.value)
+
+
+def test_no_such_suite():
+    with pytest.raises(UserError, match=r"no suite or file 'nowhere'; suites are .*study-as-published"):
+        suites.read("nowhere")
+
+
+@pytest.mark.parametrize("name", suites.known())
+def test_the_suites_that_come_along_can_be_read(name):
+    suite = suites.read(name)
+    assert suite.title
+    assert suite.why
+    assert suite.chosen()
+
+
+# Runs of the study, from its repository: name -> row, epochs.
+PUBLISHED = {
+    "exp_0": ("prithvi-300-random-unfrozen", 5),
+    "exp_1": ("prithvi-300-random-frozen", 20),
+    "exp_2": ("prithvi-300-pretrained-unfrozen", 20),
+    "exp_3": ("prithvi-300-pretrained-frozen", 20),
+    "exp_4": ("prithvi-300-tl-nocoords-pretrained-frozen", 20),
+    "exp_5": ("prithvi-600-random-unfrozen", 20),
+    "exp_6": ("prithvi-600-pretrained-frozen", 20),
+    "exp_7": ("prithvi-300-random-head", 20),
+    "exp_31": ("prithvi-300-random-frozen-long", 150),
+    "exp_33": ("prithvi-300-pretrained-frozen-long", 150),
+}
+
+
+def test_the_study_as_it_was_published(store, tmp_path):
+    plan = make(store, tmp_path, suite="study-as-published", device="cpu")
+    epochs = {cell.row.removesuffix("+trainstats"): cell.budget.epochs for cell in plan.cells}
+    assert {row: epochs[row] for row, _ in PUBLISHED.values()} == dict(PUBLISHED.values())
+    rows = {cell.row for cell in plan.cells}
+    assert all(row.endswith("+trainstats") for row in rows)
+    assert set(plan.controls) == rows - {f"{row}+trainstats" for row, _ in PUBLISHED.values()}
+    assert {(cell.seed, cell.budget.batch, cell.budget.orientations, cell.tuned) for cell in plan.cells} == {
+        (0, 8, 8, False)
+    }
+    assert plan.cells[0].bands == ("red=BLUE", "red=GREEN", "nir_narrow=RED", "swir_1=NIR_NARROW", "swir_1", "swir_2")
+    for cell in plan.cells:
+        params = catalog.row(cell.row).params
+        assert (params["statistics"], params["coordinates"]) == ("train", False)
+    assert plan.name == "plain-study-as-published"
+
+
+def test_equal_steps_are_equal_and_every_frozen_start_has_its_control(store, tmp_path):
+    plan = make(store, tmp_path, suite="study-equal-steps", device="cpu")
+    assert {cell.budget.epochs for cell in plan.cells} == {20}
+    assert {cell.seed for cell in plan.cells} == {0, 1, 2}
+    rows = {cell.row for cell in plan.cells}
+    arms = {f"{row}+trainstats" for row, _ in PUBLISHED.values() if not row.endswith("-long")}
+    assert arms | {"prithvi-300-tl-pretrained-frozen+trainstats", "lightgbm", "random-forest", "unet"} <= rows
+    assert fnmatch.filter(rows, "*-simpretrained-*")
+    assert fnmatch.filter(rows, "*-lora*")
+    assert {catalog.row(row).control for row in rows} - {""} <= rows
