@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.effects import AGAINST, EFFECT, MEAN, resampled
+from benchmark.effects import MEAN, resampled
+from benchmark.pairs import AGAINST, EFFECT
 from benchmark.plots import canvas
 
 if TYPE_CHECKING:
@@ -70,19 +71,19 @@ def against(table: DataFrame, path: Path) -> Path | None:
 
 
 def _points(axes: Axes, entry: Mapping[str, Any], place: int) -> None:
-    """Draw both scores of one line, pale where the interval holds 0."""
+    """Draw both scores of one line, pale unless there is an interval and it leaves 0 out."""
     for column, colour, marker, beside in SCORES.values():
         mean, low, high = (entry[column + end] for end in ("", "_low", "_high"))
         if math.isnan(mean):
             continue
-        y, alpha = place + beside, _PALE if low <= 0 <= high else 1.0
+        y, alpha = place + beside, 1.0 if low > 0 or high < 0 else _PALE
         axes.plot([low, high], [y, y], color=colour, linewidth=2.6 if entry["kind"] == MEAN else 1.3, alpha=alpha)
         axes.plot(mean, y, "D" if entry["kind"] == MEAN else marker, color=colour, markersize=4.5, alpha=alpha,
                   markerfacecolor=colour if column == "jaccard" else "white")  # fmt: skip
 
 
 def _frame(axes: Axes, lines: DataFrame, count: int, what: str) -> None:
-    """Set limits, the line at 0 and a light grid; intervals beyond what a score can differ by run off the edge."""
+    """Set limits, the line at 0 and a light grid."""
     ends = lines[[f"{column}{end}" for column, *_ in SCORES.values() for end in ("", "_low", "_high")]].to_numpy(float)
     reach = min(1.0, 1.05 * float(np.nanmax(np.abs(ends)))) or 1.0
     left, right = (

@@ -44,7 +44,8 @@ SETS = {
     "hls": "bands whose role Prithvi knows, as far as they are there: " + ", ".join(HLS_ROLES),
     "all": "every band of the data set",
     **{name: chosen.about for name, chosen in FIXED.items()},
-    "shuffled": "control: the bands of hls, each in the role of the band half their number further on",
+    "shuffled": "control for methods that find bands by role: the bands of hls, each in the role of the band half "
+    "their number further on; wavelengths stay true, so it is none for those that read them (DOFA)",
 }
 
 

@@ -26,7 +26,7 @@ from benchmark import (
     strata,
     tune,
 )
-from benchmark.api import Images, NotRun, UserError
+from benchmark.api import NotRun, UserError
 from benchmark.data import open_part
 from benchmark.environment import describe
 from benchmark.fitting import Bench, Fitted, fit, predictions, search
@@ -40,13 +40,15 @@ def main(plan: Plan, out: Path) -> None:
     (cell,) = plan.cells
     started, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     environment: dict[str, Any] = {}
+    shown = None
     try:
         row = catalog.row(cell.row)
         if catalog.code_hash(row) != cell.code:
             raise UserError("its code changed after the plan was made; run the command again")
         warm_up(cell.device)
         environment = describe(cell.device)
-        result = run(Bench(plan, cell, out, row, splits.read(plan.split, plan.store)))
+        bench = Bench(plan, cell, out, row, splits.read(plan.split, plan.store))
+        result, shown = run(bench)
     except NotRun as error:
         result = Record(cell.key, asdict(cell), record.NOT_RUN, str(error))
     except Exception as error:
@@ -54,16 +56,25 @@ def main(plan: Plan, out: Path) -> None:
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         result = Record(cell.key, asdict(cell), record.FAILED, f"{kind}{error}")
     seconds = time.perf_counter() - begin
-    record.write(replace(result, started=started, seconds=seconds, environment=environment), cell.folder(out))
+    result = replace(result, started=started, seconds=seconds, environment=environment)
+    record.write(result, cell.folder(out))
     if result.status == record.OK:
         shutil.rmtree(cell.training(out), ignore_errors=True)
+    if shown is not None:  # after the record: where the cell's time ends in here, its numbers stand
+        _keep_embedding(bench, shown, result)
 
 
-def run(bench: Bench) -> Record:
-    """Return the record of a default or of a tuned cell."""
+def run(bench: Bench) -> tuple[Record, Fitted | None]:
+    """Return the record of a cell, and what was fitted where a picture of its features is kept: one run of a row."""
+    if bench.cell.tuned:
+        return _tuned(bench), None
+    fitted = fit(bench, {})
+    return answer(bench, fitted), fitted if bench.cell.seed == 0 else None
+
+
+def _tuned(bench: Bench) -> Record:
+    """Return the record of a tuned cell."""
     cell = bench.cell
-    if not cell.tuned:
-        return answer(bench, fit(bench, {}))
     default = _finished(cell.default().folder(bench.out), "its run with default values")
     found = search(bench, default) if cell.seed == 0 else _search_of_first_seed(bench)
     tuning = [trial["seconds"] for trial in found.trials[1:]]
@@ -87,7 +98,6 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
     evidence.save_array(folder / "probabilities.npy", probability)
     artifacts.save(method, folder / "model", images.bands, images.shape[2:], *_seen(bench.plan.store))
     _keep_truth(bench)
-    _keep_embedding(bench, fitted, images, mask)
     cloud = probability > 0.5
     return Record(
         key=cell.key,
@@ -135,19 +145,21 @@ def _bands(bench: Bench) -> list[dict[str, str]]:
     return [{"name": band.name, "role": own[place].role, "plays": band.role} for place, band in pairs]
 
 
-def _keep_embedding(bench: Bench, fitted: Fitted, images: Images, mask: np.ndarray) -> None:
-    """Keep the picture of features of a method that has them, for one run of a row: the views show one.
+def _keep_embedding(bench: Bench, fitted: Fitted, done: Record) -> None:
+    """Keep the picture of features of a method that has them, of few test patches.
 
-    What goes wrong in a picture is printed and put on record; the run's numbers stand without it.
+    What goes wrong is printed and put on record; the run's numbers stand without it.
     """
-    if bench.cell.tuned or bench.cell.seed:
-        return
+    cell, folder = bench.cell, bench.cell.folder(bench.out)
     try:
-        surface = embedding.surface_of(bench.plan.store, bench.split.parts["test"])
-        embedding.keep(fitted.method, images, mask, surface, fitted.context, bench.cell.folder(bench.out))
+        test = open_part(bench.plan.store, bench.split, cell.bands, "test", bench.row.reads)
+        few = embedding.few(len(test))
+        surface = embedding.surface_of(bench.plan.store, [bench.split.parts["test"][place] for place in few])
+        embedding.keep(fitted.method, test.images.take(few), test.masks(few), surface, fitted.context, folder)
     except Exception as error:
         traceback.print_exc()
-        fitted.facts["embedding"] = f"failed: {type(error).__name__}: {error}"
+        facts = {**done.facts, "embedding": f"failed: {type(error).__name__}: {error}"}
+        record.write(replace(done, facts=facts), folder)
 
 
 def _keep_truth(bench: Bench) -> None:

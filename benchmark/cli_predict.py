@@ -32,10 +32,10 @@ def predict(
     device: Annotated[str | None, typer.Option(help="cpu or cuda[:n]; default: a GPU if there is one.")] = None,
 ) -> None:
     """Write the cloud masks of whole products, as CF NetCDF, with a model that `run` has trained."""
-    from benchmark import catalog, cli_run, planner, trained
+    from benchmark import cli_run, planner, trained
 
     folder = Path(method)
-    if method in catalog.rows() or not folder.is_dir():
+    if _is_row(method) or not folder.is_dir():
         folder = trained.find(cli_run.stored_plan(results, plan), results, method)
     model = trained.load(folder.resolve(), planner.torch_device(device), weights_dir, results / "weights.json")
     if not model.unchanged:
@@ -49,6 +49,17 @@ def predict(
             typer.echo(f"skipped {product.name}: {error}", err=True)
     if faults:
         raise typer.Exit(2)
+
+
+def _is_row(name: str) -> bool:
+    """Whether a row has this name, enumerated or not."""
+    from benchmark import catalog
+
+    try:
+        catalog.row(name)
+    except UserError:
+        return False
+    return True
 
 
 def _one(model: Model, product: Path, out: Path, count: str, cog: bool, quicklook: bool, fresh: bool) -> str:

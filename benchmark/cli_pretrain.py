@@ -20,7 +20,9 @@ def pretrain(
     patches: Annotated[
         int | None, typer.Option(min=2, help="Patches, held-out ones included; default: 256 made, or all given.")
     ] = None,
-    size: Annotated[int, typer.Option(min=32, help="Rows and columns of a simulated patch.")] = 224,
+    size: Annotated[
+        int | None, typer.Option(min=32, help="Rows and columns of a simulated patch; default: 224.")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the patches.")] = 12,
     batch: Annotated[int, typer.Option(min=1, help="Patches a step.")] = 8,
     lr: Annotated[float, typer.Option(min=1e-7, help="Highest learning rate.")] = 1e-3,
@@ -30,6 +32,7 @@ def pretrain(
     out: Annotated[
         Path, typer.Option(help="Folder of everything that is kept.", file_okay=False, resolve_path=True)
     ] = Path("results"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Replace a checkpoint that is there already.")] = False,
 ) -> None:
     """Train a masked autoencoder on patches without labels; the rows `*-simpretrained-*` start from what it leaves."""
     from benchmark import planner
@@ -38,7 +41,7 @@ def pretrain(
 
     console = Console(soft_wrap=True, highlight=False)
     given = planner.torch_device(device)
-    asked = work.Asked(backbone, data, patches, size, epochs, batch, lr, mask_ratio, seed, given, out)
+    asked = work.Asked(backbone, data, patches, size, epochs, batch, lr, mask_ratio, seed, given, out, fresh)
 
     with progress_bar("pretrain") as progress:
 

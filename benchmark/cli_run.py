@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,17 +93,33 @@ def _verdict(name: str, step: runner.Step) -> str:
 
 
 def views(plan: Plan, out: Path, tracking_uri: str | None) -> None:
-    """Write leaderboard, plots, report and MLflow of a plan; without MLflow the rest still stands."""
+    """Write leaderboard, plots, report and MLflow of a plan; without MLflow the rest still stands.
+
+    The output folder holds the views of the last plan, `reports/` in it those of every plan.
+    """
     from benchmark import report, tables, track
 
     frame = tables.leaderboard(plan, out)
     page = report.write_report(plan, out, frame)
+    _keep_apart(plan, out)
     console.print(tables.summary(frame))
     console.print(f"leaderboard {out / 'leaderboard.md'}, report {page}")
     try:
         track.push(plan, out, tracking_uri, frame)
     except track.TrackingError as error:
         console.print(f"[yellow]MLflow was not updated: {escape(str(error))}; `report` does it later[/]")
+
+
+def _keep_apart(plan: Plan, out: Path) -> None:
+    """Copy the views of a plan, which the next plan's will replace, into a folder of its name."""
+    folder = out / "reports" / plan.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if (out / "plots").is_dir():
+        shutil.copytree(out / "plots", folder / "plots")
+    for pattern in ("leaderboard.*", "effects.*", "report.html"):
+        for path in out.glob(pattern):
+            shutil.copy2(path, folder)
 
 
 def stored_plan(out: Path, name: str | None) -> Plan:

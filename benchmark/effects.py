@@ -1,14 +1,9 @@
-"""Effects: what one factor alone changes, and foundation models against the classical rows, all paired with intervals.
-
-Two lines are a pair if they were made from the same data, split and bands, both with defaults or both tuned, and their
-rows differ in the level of one factor.
-"""
+"""Effects: what one factor alone changes, and foundation models against the classical rows, with intervals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,125 +12,33 @@ import numpy as np
 
 from benchmark import boundary
 from benchmark.lines import Line
+from benchmark.pairs import AGAINST, EFFECT, Pair, pairs
 from benchmark.record import Record
 from benchmark.scores import scores
 from benchmark.stats import Difference, Draws, Score, Tally, by_scene, common, difference, resample
-from benchmark.tables import label, markdown, replacing
+from benchmark.tables import markdown, replacing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-ENCODING = "encoding"
-COORDINATES, CHECKPOINT = "coordinates: on - off", "encoding: tl - plain checkpoint"
-# (factor, level, other level): the effect is that of the first level over the second.
-CONTRASTS = (
-    ("start", "pretrained", "random"),
-    ("start", "simpretrained", "random"),
-    ("mode", "unfrozen", "frozen"),
-    ("mode", "lora", "frozen"),
-    ("mode", "head", "frozen"),
-    ("size", "600", "300"),
-    ("size", "300", "100"),
-    ("size", "100", "tiny"),
-    (ENCODING, "tl", "tl-nocoords"),
-    (ENCODING, "tl", "plain"),
-    ("skip", "on", "off"),
-    ("input scale", "train", "own"),
-    ("wavelengths", "true", "wrong"),
-)
-CLASSICAL = ("unet", "lightgbm", "random-forest")
-FOUNDATION = "foundation"  # family of the rows that are held against them
-EFFECT, MEAN, AGAINST = "effect", "mean", "against"
+MEAN = "mean"  # of the pairs of an effect
 COLUMNS = (
     *("kind", "effect", "setting", "tuned", "first", "second"),
     *("jaccard", "jaccard_low", "jaccard_high", "resolved"),
     *("boundary", "boundary_low", "boundary_high", "boundary_resolved"),
     *("seeds", "scenes", "settings", "time_ratio", "energy_ratio"),
 )
-_UNTOLD = ("skip", "input scale", "wavelengths", "epochs")  # factors whose levels do not speak for themselves
-_PLAIN = {"skip": "off", "input scale": "own", "epochs": "x1", ENCODING: "plain", "wavelengths": "true"}
 _EDGE = "2"  # pixels
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two lines and what they show: an effect, or the first against a classical row."""
-
-    kind: str
-    effect: str
-    setting: str
-    first: Line
-    second: Line
-
-
-def pairs(found: Sequence[Line]) -> list[Pair]:
-    """Return the effects in the order of CONTRASTS, then foundation models against each of the classical rows."""
-    done = [line for line in found if line.ok]
-    by_levels = {(_conditions(line), _levels(line.first.factors)): line for line in done if line.first.factors}
-    return [*_effects(by_levels), *_against(done)]
-
-
-def _conditions(line: Line) -> tuple[Any, ...]:
-    """Return what both lines of a pair share."""
-    cell = line.first
-    return cell.data, cell.fingerprint, cell.split, cell.bands, cell.tuned
-
-
-def _levels(factors: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    return frozenset(factors.items())
-
-
-def _effects(by_levels: Mapping[Any, Line]) -> Iterator[Pair]:
-    """Yield the pairs of each effect; coordinates are one effect over both ways to be without them."""
-    made = []
-    for factor, level, other in CONTRASTS:
-        for (conditions, levels), first in by_levels.items():
-            if (factor, level) not in levels:
-                continue
-            rest = {**first.first.factors, factor: other}
-            second = by_levels.get((conditions, _levels(rest)))
-            name = f"{factor}: {level} - {other}"
-            if factor == ENCODING and second is not None:
-                name = _encoding(first, second, (conditions, _levels({**rest, factor: "tl-nocoords"})) in by_levels)
-            if second is not None and name:
-                made.append(Pair(EFFECT, name, _setting(first, second, factor), first, second))
-    order = list(dict.fromkeys(pair.effect for pair in made))
-    yield from sorted(made, key=lambda pair: order.index(pair.effect))
-
-
-def _encoding(first: Line, second: Line, same_weights_off: bool) -> str:
-    """Return the effect that a pair of encodings shows; "" where it is another pair's once more.
-
-    Coordinates are what differs where both have the same weights; a plain backbone may have a checkpoint of its own.
-    """
-    if second.first.factors[ENCODING] == "tl-nocoords":
-        return COORDINATES
-    if first.first.weights != second.first.weights:
-        return CHECKPOINT
-    return "" if same_weights_off else COORDINATES
-
-
-def _setting(first: Line, second: Line, factor: str) -> str:
-    """Return the levels that both share, plain ones left out, and epochs where they differ."""
-    shared = [(name, level) for name, level in first.first.factors.items() if name != factor and level]
-    told = [f"{n} {v}" if n in _UNTOLD else v for n, v in shared if _PLAIN.get(n) != v]
-    epochs = [line.first.budget.epochs for line in (first, second)]
-    unequal = [f"({epochs[0]} epochs against {epochs[1]})"] if epochs[0] != epochs[1] else []
-    return " ".join([*told, *(["(tuned)"] if first.first.tuned else []), *unequal])
-
-
-def _against(done: Sequence[Line]) -> Iterator[Pair]:
-    for name in CLASSICAL:
-        for first in (line for line in done if line.first.family == FOUNDATION):
-            for second in (line for line in done if line.first.row == name and _conditions(line) == _conditions(first)):
-                yield Pair(AGAINST, f"against {name}", label(first.first.row, first.first.tuned), first, second)
 
 
 def effects(frame: DataFrame, found: Sequence[Line]) -> DataFrame:
     """Return every pair of lines with the columns COLUMNS, and under the pairs of an effect their mean.
 
+    A mean is over the pairs whose sides trained for as many epochs, so that epochs are no part of the effect.
+
     A difference is the first line's score minus the second's: `jaccard` of the macro Jaccard index, `boundary` of the
-    boundary Jaccard index at 2 pixels. What could not be computed is NaN; a ratio is of the first to the second.
+    boundary Jaccard index at 2 pixels. What could not be computed is NaN; a ratio is of the first to the second: of the
+    time of fitting and encoding, and of the energy of fitting, NaN where features were kept (see `_fit_energy`).
 
     Args:
         frame: the leaderboard, for the costs.
@@ -151,9 +54,11 @@ def effects(frame: DataFrame, found: Sequence[Line]) -> DataFrame:
         members = list(group)
         entries += [_entry([pair], costs, areas, edges) for pair in members]
         for tuned in (False, True):
-            pooled = [pair for pair in members if pair.first.first.tuned == tuned and pair.kind == EFFECT]
+            same = [pair for pair in members if pair.first.first.tuned == tuned and pair.kind == EFFECT]
+            pooled = [pair for pair in same if pair.even]
             if len(pooled) > 1:
-                mean = f"mean of {len(pooled)} settings{' (tuned)' * tuned}"
+                left_out = " of equal epochs" * (len(pooled) < len(same))
+                mean = f"mean of {len(pooled)} settings{left_out}{' (tuned)' * tuned}"
                 entries.append(
                     _entry(pooled, costs, areas, edges) | {"kind": MEAN, "setting": mean, "first": "", "second": ""}
                 )
@@ -167,15 +72,16 @@ def _entry(
     pair = members[0]
     areas, edges = area.difference(members), edge.difference(members)
     names = {"first": pair.first.first.row, "second": pair.second.first.row}
-    sides = [[costs[line.first.row, line.first.tuned] for line in (one.first, one.second)] for one in members]
+    sides = [(one.first, one.second) for one in members]
+    times = [[_seconds(costs[line.first.row, line.first.tuned]) for line in both] for both in sides]
     return {
         **{"kind": pair.kind, "effect": pair.effect, "setting": pair.setting, "tuned": pair.first.first.tuned},
         **names,
         **{"jaccard": areas.mean, "jaccard_low": areas.low, "jaccard_high": areas.high, "resolved": _said(areas)},
         **{"boundary": edges.mean, "boundary_low": edges.low, "boundary_high": edges.high},
         **{"boundary_resolved": _said(edges), "seeds": areas.seeds, "scenes": areas.scenes, "settings": len(members)},
-        "time_ratio": _ratio(sides, lambda line: float(np.nansum([line["fit_s"], line["encode_s"]]))),
-        "energy_ratio": _ratio(sides, lambda line: float(line["energy_j"])),
+        "time_ratio": _ratio(times),
+        "energy_ratio": _ratio([[_fit_energy(line) for line in both] for both in sides]),
     }
 
 
@@ -230,9 +136,24 @@ def _said(found: Difference) -> str:
     return "yes" if found.resolved else "not resolved"
 
 
-def _ratio(sides: Sequence[Sequence[Mapping[str, Any]]], cost: Callable[[Mapping[str, Any]], float]) -> float:
-    """Return the geometric mean of the ratios of costs, NaN where one is not known."""
-    ratios = [cost(first) / cost(second) if cost(second) > 0 else math.nan for first, second in sides]
+def _seconds(costs: Mapping[str, Any]) -> float:
+    """Return the time of fitting and encoding."""
+    return float(np.nansum([costs["fit_s"], costs["encode_s"]]))
+
+
+def _fit_energy(line: Line) -> float:
+    """Return joules of fitting, the median over seeds; NaN where one is not known.
+
+    It is not where a fit asked for features: energy is that of what ran, and a record does not tell which features were
+    encoded in its fit and which were there.
+    """
+    found = [None if "encode" in kept.laps else kept.energy.get("fit") for kept in line.ok]
+    return float(np.median([math.nan if joules is None else joules for joules in found]))
+
+
+def _ratio(costs: Sequence[Sequence[float]]) -> float:
+    """Return the geometric mean of the ratios of first to second costs, NaN where one is not known."""
+    ratios = [first / second if second > 0 else math.nan for first, second in costs]
     return float(np.exp(np.mean(np.log(ratios)))) if all(ratio > 0 for ratio in ratios) else math.nan
 
 
@@ -268,12 +189,18 @@ def _times(ratio: float) -> str:
 
 def resampled(table: DataFrame) -> str:
     """Return what the intervals of a table rest on, in words."""
+    if table["jaccard_low"].isna().all():
+        return "no interval, which takes two scenes"
     single, several = (table["seeds"] == 1).any(), (table["seeds"] > 1).any()
     if single and several:
         return "95 % interval over scenes, and over seeds where there are several; with one it says nothing of another"
     return "95 % interval over scenes and seeds" if several else "95 % interval over scenes only: there is one seed"
 
 
+RATIOS = (
+    "time: of fitting and encoding, first to second; energy: of fitting, where neither side kept features of a frozen "
+    "backbone (geometric means over settings)."
+)
 TITLES = {(EFFECT, MEAN): "Effects of one factor", (AGAINST,): "Foundation models against the classical rows"}
 
 
@@ -287,7 +214,7 @@ def write_effects(table: DataFrame, out: Path) -> tuple[Path, Path]:
     with replacing(csv) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
     parts = [
-        [f"## {name}", "", f"Difference, first minus second, {resampled(table)}.", "", *markdown(entries), ""]
+        [f"## {name}", "", f"Difference, first minus second, {resampled(table)}. {RATIOS}", "", *markdown(entries), ""]
         for kinds, name in TITLES.items()
         if (entries := tell(table, kinds))
     ]

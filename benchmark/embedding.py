@@ -1,4 +1,4 @@
-"""A picture of features: tokens of the test patches in two dimensions, and what lies under each of them."""
+"""A picture of features: tokens of some test patches in two dimensions, and what lies under each of them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from benchmark.api import CLEAR, CLOUD, IGNORE, Context, Images
 
 FILE = "embedding.npz"
 LIMIT = 4000  # tokens in a picture
+PATCHES = 64  # that they are of, at most: each is encoded once more
 FEWEST = 50  # tokens that UMAP can draw a graph of; fewer are shown by PCA
 NEIGHBOURS = 15
 
@@ -68,14 +69,22 @@ class Embedding:
     projection: str
 
 
+def few(patches: int) -> np.ndarray:
+    """Return positions of the patches to show, PATCHES of them at most, spread evenly over all."""
+    return np.linspace(0, patches - 1, min(patches, PATCHES)).round().astype(int)
+
+
 def surface_of(store: Path, patches: Sequence[str]) -> Stratum | None:
     """Return the stratum `surface` of patches of a patch set; None where it has none."""
     arrays = patchset.arrays(store)
     if "surface" not in arrays.strata:
         return None
     values = np.asarray(arrays.strata["surface"][arrays.positions(patches)])
-    names = {int(code): str(code) for code in np.unique(values)}
-    return Stratum(values, names | arrays.legends.get("surface", {}))
+    if values.dtype.kind in "iub":
+        names = {int(code): str(code) for code in np.unique(values)}
+        return Stratum(values, names | arrays.legends.get("surface", {}))
+    words, codes = np.unique(values, return_inverse=True)
+    return Stratum(codes.reshape(values.shape), {code: str(word) for code, word in enumerate(words)})
 
 
 def keep(

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import scores, tune
-from benchmark.api import Context, Images, Method, Row, digest
+from benchmark import scores, tune, weights
+from benchmark.api import Context, Images, Method, Row, UserError, digest
 from benchmark.data import open_part
 from benchmark.features import FeatureCache
 from benchmark.measure import Meter
@@ -74,7 +74,7 @@ def fit(bench: Bench, changes: dict[str, Any], prune: Report = lambda step, **va
     # The steps' own gauge starts PyTorch's peak anew for each phase; what it saw counts too.
     if seen := [size for name, size in facts.items() if name.startswith("vram_")]:
         meter.memory["vram_allocated"] = max(meter.memory["vram_allocated"] or 0, *seen)
-    meter.laps["fit"][-1] -= cache.spent
+    meter.laps["fit"][-1] += float(facts.get("resumed_s", 0.0)) - cache.spent
     if cache.seconds:
         meter.laps["encode"] = list(cache.seconds)
     with meter.lap("validate"):
@@ -85,7 +85,6 @@ def fit(bench: Bench, changes: dict[str, Any], prune: Report = lambda step, **va
 
 def _context(bench: Bench, report: Report, cache: FeatureCache) -> Context:
     """Return what the harness lends the method."""
-    weights = bench.plan.weights.get(bench.cell.row)
     return Context(
         seed=bench.cell.seed,
         device=bench.cell.device,
@@ -93,9 +92,24 @@ def _context(bench: Bench, report: Report, cache: FeatureCache) -> Context:
         score=scores.ranking,
         report=report,
         features=cache,
-        weights=Path(weights) if weights else None,
+        weights=_checkpoint(bench),
         seconds=MARGIN * PROFILES[bench.cell.profile].timeout,
     )
+
+
+def _checkpoint(bench: Bench) -> Path | None:
+    """Return the checkpoint of the row, None where it has none.
+
+    Raises:
+        UserError: it is not the one that the plan was made with, and that the record would name.
+    """
+    known = bench.plan.weights.get(bench.cell.row)
+    if known is None:
+        return None
+    path = Path(known)
+    if not path.is_file() or weights.checksum(path, bench.out / "weights.json") != bench.cell.weights:
+        raise UserError(f"checkpoint {path} changed after the plan was made; run the command again")
+    return path
 
 
 def _keeper(facts: dict[str, Any]) -> Callable[[str, Any], None]:
@@ -157,8 +171,10 @@ def search(bench: Bench, default: Record) -> tune.Tuned:
         print(f"trial with {changes}")
         try:
             fitted = fit(bench, changes, report)
-        finally:  # only a fit that was killed is taken up again
+        except Exception:
             shutil.rmtree(_training(bench, changes))
+            raise
+        shutil.rmtree(_training(bench, changes))  # what a fit that was ended by a signal has left stays for the next
         # On a GPU the winner is fitted again: a network kept there would count in the next trial's memory.
         return (fitted if cell.device == "cpu" else None), fitted.validation
 

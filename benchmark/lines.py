@@ -147,7 +147,10 @@ def _histogram(stored: Path, truth: Path, changed: int) -> np.ndarray:
 
 
 def _costs(done: Sequence[Record]) -> dict[str, float | int | None]:
-    """Return the costs: medians over seeds of times, energy and sizes, the highest of the peaks of memory."""
+    """Return the costs: medians over seeds of times, energy and sizes, the highest of the peaks of memory.
+
+    `encode_s` counts features that were there already, `energy_j` only what ran (see `_energy`).
+    """
     speed = [kept.pixels / 1e6 / spent for kept in done if (spent := sum(kept.laps.get("predict", ())))]
     return {
         **{f"{phase}_s": _median(_lap(kept, phase) for kept in done) for phase in ("fit", "encode", "tune")},
@@ -195,6 +198,7 @@ def _less(size: int | None, start: int | None) -> int | None:
 
 
 def _energy(kept: Record) -> float | None:
+    """Return the device's joules while it fitted, with encoding what features were missing, and predicted."""
     known = [joules for joules in kept.energy.values() if joules is not None]
     return sum(known) if known and len(known) == len(kept.energy) else None
 

@@ -96,7 +96,7 @@ class Plan:
     """Everything one command runs, and where it looks for it.
 
     Attributes:
-        name: data set and profile or suite, the name of the tables.
+        name: data set, profile or suite, and bands and epochs that the user gave: the name of the tables.
         cells: in running order.
         store: Zarr store of the patches.
         split: split file, cut to the profile's numbers of patches.

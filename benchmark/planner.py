@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark import bands, catalog, data, patchset, splits, suites, weights
-from benchmark.api import NotRun, Row, UserError
+from benchmark.api import NotRun, Row, UserError, digest
 from benchmark.measure import cuda_devices
 from benchmark.plan import UNKNOWN, Cell, Plan
 from benchmark.profiles import PROFILES, Profile
 from benchmark.record import write_json
+
+LONGEST = 31  # characters that bands add to the name of a plan
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
     split, split_file = _split(asked, profile, store)
     files, absent, sums = _find_weights(rows, asked)
     absent |= {row.name: f"the data set has no map '{name}'" for row in rows for name in _missing_maps(row, arrays)}
-    entries = bands.choose(arrays.bands, asked.bands or (suite.bands if suite else "hls"))
+    default = suite.bands if suite else "hls"
+    entries = bands.choose(arrays.bands, asked.bands or default)
     common = Cell(
         row="",
         family="",
@@ -67,15 +71,25 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
         budget=profile.budget,
         latency=profile.latency,
     )
-    own = suite.epochs if suite and asked.epochs is None else {}
+    own = _own_epochs(rows, controls, suite.epochs) if suite and asked.epochs is None else {}
     cells = [
         replace(cell, circular=_circular(row, entries, arrays))
         for row in rows
         for cell in _cells(row, common, profile, sums.get(row.name, ""), absent, own)
     ]
     cells.sort(key=lambda cell: cell.tuned)  # stable: every row with its defaults first, then every tuned one
-    title = f"{name}-{suite.name if suite else profile.name}"
+    title = f"{name}-{suite.name if suite else profile.name}{_distinction(asked, default)}"
     return Plan(title, tuple(cells), store, split_file, weights=files, storage=asked.storage, controls=controls)
+
+
+def _distinction(asked: Asked, default: str) -> str:
+    """Return what tells the plan of other bands or epochs from the one it is to be compared with, "" for neither."""
+    said = ""
+    if asked.bands and asked.bands != default:
+        said = "-" + re.sub("[^A-Za-z0-9_=]+", "-", asked.bands.replace(" ", ""))
+        if len(said) > LONGEST:
+            said = f"{said[: LONGEST - 9]}-{digest(asked.bands)[:8]}"
+    return said + (f"-e{asked.epochs}" if asked.epochs is not None else "")
 
 
 def _rows(names: Sequence[str], suite: suites.Suite | None, profile: Profile) -> tuple[list[Row], list[Row]]:
@@ -102,6 +116,12 @@ def _with_controls(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
     return catalog.ordered([*rows, *controls.values()]), tuple(controls)
 
 
+def _own_epochs(rows: Iterable[Row], controls: Sequence[str], own: Mapping[str, int]) -> dict[str, int]:
+    """Return row -> epochs of its own, with those of a row for the control that it brought as well."""
+    brought = {row.control: own[row.name] for row in rows if row.name in own and row.control in controls}
+    return {**brought, **own}
+
+
 def _cells(
     row: Row, common: Cell, profile: Profile, checksum: str, absent: Mapping[str, str], own: Mapping[str, int]
 ) -> Iterable[Cell]:
@@ -113,7 +133,7 @@ def _cells(
         profile: the numbers.
         checksum: of its checkpoint.
         absent: row -> why it cannot run.
-        own: row -> epochs that a suite gives it, instead of the profile's times the row's factor.
+        own: row -> epochs that a suite gives it, or the row it controls, instead of the profile's times its factor.
     """
     epochs = own.get(row.name) or max(1, round(common.budget.epochs * row.epochs))
     cell = replace(

@@ -104,8 +104,9 @@ def _places(model: Model, ds: xr.Dataset, product: Path) -> list[int]:
 
 def mask_path(model: Model, ds: xr.Dataset, out: Path) -> Path:
     """Return where the mask of a product goes."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", ds.attrs["granule"].removesuffix(".SEN3"))
-    return out / f"{name}_{model.row.name}.nc"
+    granule, row = ds.attrs["granule"].removesuffix(".SEN3"), model.row.name
+    name = "_".join(re.sub(r"[^A-Za-z0-9._+-]+", "-", one) for one in (granule, row))
+    return out / f"{name}.nc"
 
 
 def predict(model: Model, ds: xr.Dataset, out: Path, fresh: bool, progress: Progress) -> Outcome:

@@ -1,8 +1,9 @@
 """Pretraining without labels: from a data set to a checkpoint that rows load as they load one of the hub.
 
 Written into `<out>/pretrained/`: `<backbone>-simpretrained.safetensors`, beside it a JSON of what it came from, and
-pictures of losses and reconstructions. Only the train part of the data is read: an eighth of its scenes is held out to
-judge by, so neither validation nor test patches of a benchmark on the same data are ever seen.
+pictures of losses and reconstructions. Only the train part of the data is read, an eighth of its scenes held out to
+judge by: neither validation nor test patches of a benchmark on the same patch set are ever seen. Patches of another
+size are another patch set, with a split of its own, so the size can be chosen only where patches are simulated.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from benchmark.record import write_json
 
 SCHEMA = 1
 PATCHES = 256  # that a source makes where the user names no number
+SIZE = 224  # of its patches, likewise
 HELD = 8  # of so many scenes one is held out
 SHOWN = 4  # patches in the picture
+TOLD = ("data", "epochs", "batch", "lr", "mask_ratio", "seed")  # of a checkpoint that is in the way
 
 
 class Pretraining(Protocol):
@@ -62,7 +65,7 @@ class Asked:
         backbone: name in TerraTorch's registry.
         data: data source that needs no files, Zarr store, or folder of patches.
         patches: patches to use, those held out included; None: a source makes PATCHES, given data are used whole.
-        size: rows and columns of patches that a source makes.
+        size: rows and columns of patches that a source makes; None: SIZE; given data have a size.
         epochs: passes over the patches.
         batch: patches a step.
         lr: highest learning rate.
@@ -70,12 +73,13 @@ class Asked:
         seed: of weights, order and what is hidden.
         device: torch device.
         out: root of what is kept.
+        fresh: replace a checkpoint that is there, whatever it is from.
     """
 
     backbone: str
     data: str
     patches: int | None
-    size: int
+    size: int | None
     epochs: int
     batch: int
     lr: float
@@ -83,6 +87,7 @@ class Asked:
     seed: int
     device: str
     out: Path
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Outcome:
 
 
 def pretrain(asked: Asked, making: Callable[[int, int], None], report: Callable[..., None]) -> Outcome:
-    """Pretrain a backbone and write checkpoint, JSON and pictures; what is there already is kept.
+    """Pretrain a backbone and write checkpoint, JSON and pictures; what the same request has left is kept.
 
     Args:
         asked: what the user asked for.
@@ -103,16 +108,19 @@ def pretrain(asked: Asked, making: Callable[[int, int], None], report: Callable[
         report: called once an epoch with its number and losses.
 
     Raises:
-        UserError: no such backbone, data that it cannot be pretrained on, or another process is at the same work.
+        UserError: no such backbone, data that it cannot be pretrained on, a checkpoint of another request is there, or
+            another process is at the same work.
     """
     method: Pretraining = catalog.pretraining()(asked.backbone, asked.mask_ratio, asked.lr)
     method.check()
+    if asked.size is not None and asked.data not in catalog.sources():
+        raise UserError("--size is for data sets that are simulated; those of a folder or patch set have their size")
     _, store = data.prepare(asked.data, _profile(asked), asked.out, making)
     seen, held = _parts(store, asked)
     key = digest(SCHEMA, method.fingerprint, seen.fingerprint, held.fingerprint, asked.epochs, asked.batch, asked.seed)
     path = asked.out / "pretrained" / f"{asked.backbone}-simpretrained.safetensors"
     with _alone(path):
-        facts = _finished(path, key)
+        facts = None if asked.fresh else _finished(path, key)
         if facts is not None:
             return Outcome(path, facts, True)
         training = path.parent / "unfinished" / key[:16]
@@ -127,7 +135,7 @@ def pretrain(asked: Asked, making: Callable[[int, int], None], report: Callable[
 
 def _profile(asked: Asked) -> Profile:
     """Return how much a source should make; it knows no data set without validation and test patches."""
-    return Profile("pretrain", (), {"train": asked.patches or PATCHES, "val": 1, "test": 1}, size=asked.size)
+    return Profile("pretrain", (), {"train": asked.patches or PATCHES, "val": 1, "test": 1}, size=asked.size or SIZE)
 
 
 def _parts(store: Path, asked: Asked) -> tuple[Images, Images]:
@@ -158,7 +166,7 @@ def _fit(method: Pretraining, seen: Images, held: Images, ctx: Context) -> float
 
 
 def _facts(asked: Asked, store: Path, seen: Images, held: Images) -> dict[str, Any]:
-    values = {name: value for name, value in asdict(asked).items() if name not in ("out", "size", "patches")}
+    values = {name: value for name, value in asdict(asked).items() if name not in ("out", "size", "patches", "fresh")}
     return {
         **values,
         "fingerprint": patchset.attributes(store)["fingerprint"],
@@ -170,13 +178,24 @@ def _facts(asked: Asked, store: Path, seen: Images, held: Images) -> dict[str, A
 
 
 def _finished(path: Path, key: str) -> dict[str, Any] | None:
-    """Return the facts of a checkpoint that the same request has left, None where there is none or it was changed."""
+    """Return the facts of a checkpoint that the same request has left, None where there is none or it was changed.
+
+    Raises:
+        UserError: the checkpoint that is there is of another request.
+    """
+    if not path.exists():
+        return None
     try:
         facts: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-        same = facts["key"] == key and facts["sha256"] == _checksum(path)
+        found, sha256 = facts["key"], facts["sha256"]
+        what = ", ".join(f"{name} {facts[name]}" for name in TOLD)
     except (OSError, ValueError, KeyError):
-        return None
-    return facts if same else None
+        found, sha256, what = "", "", "unknown, as no JSON beside it says"
+    if found != key:
+        raise UserError(
+            f"{path} is there from other options, data or code ({what}); give --fresh to replace it, or another --out"
+        )
+    return facts if sha256 == _checksum(path) else None
 
 
 def _write(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, Any]) -> dict[str, Any]:
@@ -189,11 +208,11 @@ def _write(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, Any]) ->
         mode = temporary.stat().st_mode
         save_file(tensors, temporary)
         temporary.chmod(mode)  # safetensors lets nobody else read
+        facts = {**facts, "sha256": _checksum(temporary)}
+        write_json(path.with_suffix(".json"), facts)  # first: a checkpoint whose JSON is missing is nobody's to replace
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    facts = {**facts, "sha256": _checksum(path)}
-    write_json(path.with_suffix(".json"), facts)
     return facts
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmark.api import Budget
 
+LARGE = tuple(f"prithvi-{size}-*-{mode}" for size in (300, 600) for mode in ("frozen", "unfrozen", "lora", "head"))
 CLASSICAL = ("majority", "slstr-*", "threshold*", "naive-bayes", "random-forest*", "lightgbm", "unet")
 
 
@@ -83,7 +84,7 @@ PROFILES = {
         ),
         Profile(
             name="study",
-            rows=(*CLASSICAL, "prithvi-300-*", "prithvi-600-*"),
+            rows=(*CLASSICAL, *LARGE),  # and none of the rows with more epochs, which suites name
             patches={"train": 437, "val": 141, "test": 166},
             cuts=False,
             budget=Budget(epochs=20, batch=8, pixels=1_000_000, orientations=8),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark._effects_plot import against, forest
 from benchmark._embedding_plot import embedding
-from benchmark.effects import TITLES, effects, resampled, tell, write_effects
+from benchmark.effects import RATIOS, TITLES, effects, resampled, tell, write_effects
 from benchmark.gallery import CAPTION, gallery
 from benchmark.lines import Line, lines
 from benchmark.plan import Plan
@@ -36,11 +36,11 @@ CAPTIONS = {
     "share of the pixels. On the diagonal a probability means what it says.",
     "curves": "Validation score and losses of every seed, for the methods that report them.",
     "effects": "What one factor alone changes: difference in the macro Jaccard index (filled) and in the boundary "
-    "Jaccard index at 2 pixels (open), paired over scenes and seeds. Pale: the interval holds 0, so the sign is not "
-    "resolved.",
+    "Jaccard index at 2 pixels (open), paired over scenes and seeds. Pale: the sign is not resolved, as the interval "
+    "holds 0 or there is none.",
     "against": "Foundation models minus each classical row on the same scenes and seeds: right of the line, the "
-    "foundation model is better. Pale: the interval holds 0.",
-    "embedding": "Features of the backbones, tokens of the test patches in two dimensions (by UMAP or PCA, as told "
+    "foundation model is better. Pale: the interval holds 0, or there is none.",
+    "embedding": "Features of the backbones: tokens of at most 64 test patches in two dimensions (by UMAP or PCA, as told "
     "above each), by class and beneath by surface. Distances between groups mean little.",
     "gallery": CAPTION,
 }
@@ -89,6 +89,7 @@ def _render(
         notes=list(zip(notes["row"], notes["note"], strict=True)),
         effects=[(title, entries) for kinds, title in TITLES.items() if (entries := tell(table, kinds))],
         resampled=resampled(table),
+        ratios=RATIOS,
         facts=fit_facts(frame, found),
         pictures=[(name, caption, _embed(path)) for name, caption in CAPTIONS.items() if (path := pictures[name])],
         skipped=[name for name, path in pictures.items() if path is None],

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 
 RESAMPLES = 2000
+_SCENES, _SEEDS = 0, 1  # streams of random numbers: as many scenes as seeds must not be drawn alike
 Score = Callable[[np.ndarray], np.ndarray]  # counts (..., k) -> score (...)
 
 
@@ -89,15 +90,15 @@ def resample(counts: np.ndarray, score: Score, resamples: int = RESAMPLES, seed:
     """
     flat = np.moveaxis(np.asarray(counts, np.float64), 1, 0)
     scenes = len(flat)
-    weights = (np.ones((1, scenes)), _weights(scenes, resamples, seed), 1 - np.eye(scenes))
+    weights = (np.ones((1, scenes)), _weights(scenes, resamples, seed, _SCENES), 1 - np.eye(scenes))
     whole, *parts = (score(np.tensordot(weight, flat, 1)) for weight in weights)
     return Draws(whole[0], *parts)
 
 
 @cache
-def _weights(units: int, resamples: int, seed: int) -> np.ndarray:
+def _weights(units: int, resamples: int, seed: int, stream: int) -> np.ndarray:
     """Return how often each unit is drawn, (resamples, units); a single unit always is."""
-    rng = np.random.default_rng([units, seed])
+    rng = np.random.default_rng([units, seed, stream])
     return rng.multinomial(max(1, units - 1), np.full(units, 1 / units), size=resamples)
 
 
@@ -126,11 +127,11 @@ def difference(first: Sequence[Draws], second: Sequence[Draws], seed: int = 0) -
     is the difference plus or minus a quantile of Student's t times the standard deviation of the draws, with
     Satterthwaite's (1946) degrees of freedom for the two levels. On simulated records the percentile interval of such
     draws held the true difference in 78 to 89 % of the cases with 4 to 6 scenes and in 90 to 92 % with 20, the basic
-    and the BCa interval less often, this one in 93 to 97 % from 3 scenes on. With two seeds that differ much it is
-    wide, as it must be.
+    and the BCa interval less often, this one in 93 to 97 % from 3 scenes on. With two scenes, or two seeds that differ
+    much, it is wide, as it must be. It is clipped to [-1, 1], beyond which scores that are shares cannot differ.
 
     Args:
-        first: draws of `resample`, an entry a setting, all of the same seeds and scenes.
+        first: draws of `resample` of a score from 0 to 1, an entry a setting, all of the same seeds and scenes.
         second: the same of the lines that they are compared with.
         seed: of the draws of seeds.
 
@@ -145,10 +146,11 @@ def difference(first: Sequence[Draws], second: Sequence[Draws], seed: int = 0) -
     mean = float(np.mean(each)) if seeds else math.nan
     if scenes < 2 or math.isnan(mean):
         return Difference(mean, seeds=seeds, scenes=scenes)
-    share = _weights(seeds, len(drawn), seed)
+    share = _weights(seeds, len(drawn), seed, _SEEDS)
     spread = float(np.nanstd((drawn * share).sum(1) / share.sum(1), ddof=1))
     reach = _quantile(each, without.mean(1)) * spread
-    return Difference(mean, mean - reach, mean + reach, seeds, scenes)
+    low, high = np.clip([mean - reach, mean + reach], -1, 1)
+    return Difference(mean, float(low), float(high), seeds, scenes)
 
 
 def _quantile(each: np.ndarray, without: np.ndarray) -> float:

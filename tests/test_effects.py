@@ -1,4 +1,4 @@
-"""Tests of benchmark/effects.py and benchmark/_effects_plot.py."""
+"""Tests of benchmark/pairs.py, benchmark/effects.py and benchmark/_effects_plot.py."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from benchmark import record
 from benchmark._effects_plot import against, forest
-from benchmark.effects import AGAINST, COLUMNS, EFFECT, MEAN, effects, pairs, tell, write_effects
+from benchmark.effects import COLUMNS, MEAN, effects, resampled, tell, write_effects
 from benchmark.lines import lines
+from benchmark.pairs import AGAINST, EFFECT, pairs
 from benchmark.tables import leaderboard
 from tests.record_factory import Spec, factorial, make_plan
 
@@ -46,7 +48,7 @@ def test_pairs_differ_in_one_factor_and_every_such_pair_is_there(made):
     count = pd.Series([pair.effect for pair in found]).value_counts().to_dict()
     assert count == {
         "start: pretrained - random": 28,
-        **{f"mode: {mode} - frozen": 14 for mode in ("unfrozen", "lora", "head")},
+        **{f"mode: {mode} - frozen": 13 for mode in ("unfrozen", "lora", "head")},  # 7 places, 2 starts, less a repeat
         **{f"size: {pair}": 8 for pair in ("600 - 300", "300 - 100", "100 - tiny")},
         "coordinates: on - off": 8 + 8,
         "encoding: tl - plain checkpoint": 4,
@@ -115,6 +117,20 @@ def test_coordinates_are_told_from_checkpoints_by_the_weights(tmp_path):
         assert ([pair.first.first.row, pair.second.first.row], pair.effect) == (names, effect), why
 
 
+def test_a_network_under_two_names_is_one_setting(tmp_path):
+    """From random weights, tl without coordinates is the plain backbone."""
+    kinds = list(product(("plain", "tl-nocoords"), ("pretrained", "random"), ("frozen", "head")))
+    specs = [row("-".join(kind), encoding=kind[0], start=kind[1], mode=kind[2]) for kind in kinds]
+    plan = make_plan(tmp_path, specs, size=16)
+    found = [(pair.effect, pair.first.first.row) for pair in pairs(lines(plan, tmp_path))]
+    heads = [f"{encoding}-{start}-head" for encoding, start, mode in kinds if mode == "head"]
+    assert [first for effect, first in found if effect == "mode: head - frozen"] == heads[:-1]
+    assert len([first for effect, first in found if effect == "start: pretrained - random"]) == 4
+    alone = replace(plan, cells=tuple(cell for cell in plan.cells if cell.factors["encoding"] == "tl-nocoords"))
+    found = [pair.first.first.row for pair in pairs(lines(alone, tmp_path)) if pair.effect == "mode: head - frozen"]
+    assert found == heads[2:], "told where the plain rows are not"
+
+
 def test_tuned_lines_are_compared_with_tuned_ones_and_not_averaged_with_defaults(tmp_path):
     kinds = product((False, True), ("pretrained", "random"), ("frozen", "head"))
     specs = [row(f"{start}-{mode}", tuned=tuned, start=start, mode=mode) for tuned, start, mode in kinds]
@@ -157,6 +173,41 @@ def test_only_common_seeds_and_scenes_count(tmp_path):
     assert not np.isnan(line["jaccard"])
 
 
+def test_the_mean_is_over_settings_of_equal_epochs(tmp_path):
+    sizes = ("tiny", "100", "300")
+    specs = [row(f"{size}-{start}", 0.2 if start == "random" else 0.6, size=size, start=start)
+             for size, start in product(sizes, ("pretrained", "random"))]  # fmt: skip
+    plan = make_plan(tmp_path, specs, size=16)
+    cut = next(cell for cell in plan.cells if cell.row == "tiny-random")
+    cell = replace(cut, budget=replace(cut.budget, epochs=5))
+    record.write(record.read(cut.folder(tmp_path)), cell.folder(tmp_path))
+    plan = replace(plan, cells=tuple(cell if one is cut else one for one in plan.cells))
+    table = effects(leaderboard(plan, tmp_path), lines(plan, tmp_path))
+    table = table[table["effect"] == "start: pretrained - random"]
+    mean = table[table["kind"] == MEAN].iloc[0]
+    assert (mean["setting"], mean["settings"]) == ("mean of 2 settings of equal epochs", 2)
+    even = table[(table["kind"] == EFFECT) & ~table["setting"].str.contains("against")]
+    assert mean["jaccard"] == pytest.approx(even["jaccard"].mean())
+
+
+def test_energy_is_that_of_fitting_and_told_only_where_all_of_it_ran(tmp_path):
+    """Features may have been there, so that their energy was spent in another cell."""
+    plan = make_plan(tmp_path, [row("a", start="pretrained", seeds=(0, 1)), row("b", seeds=(0, 1))], size=16)
+    for cell in plan.cells:
+        kept = record.read(cell.folder(tmp_path))
+        spent = {"fit": 300.0 if cell.row == "a" else 100.0, "predict": 5000.0}
+        record.write(replace(kept, energy=spent), cell.folder(tmp_path))
+    line = effects(leaderboard(plan, tmp_path), lines(plan, tmp_path)).iloc[0]
+    assert (line["energy_ratio"], line["time_ratio"]) == (pytest.approx(3), pytest.approx(1))
+    kept = record.read(plan.cells[0].folder(tmp_path))
+    record.write(replace(kept, laps={**kept.laps, "encode": [2.0]}), plan.cells[0].folder(tmp_path))
+    line = effects(leaderboard(plan, tmp_path), lines(plan, tmp_path)).iloc[0]
+    assert np.isnan(line["energy_ratio"])
+    assert line["time_ratio"] > 1
+    record.write(replace(kept, energy={"fit": None, "predict": None}), plan.cells[0].folder(tmp_path))
+    assert effects(leaderboard(plan, tmp_path), lines(plan, tmp_path))["energy_ratio"].isna().all()
+
+
 def test_unequal_epochs_are_told(tmp_path):
     plan = make_plan(tmp_path, [row("a", start="pretrained"), row("b")], size=16)
     (pair,) = pairs(lines(plan, tmp_path))
@@ -188,6 +239,7 @@ def test_one_seed_is_told_and_one_scene_has_no_interval(tmp_path):
     write_effects(table, tmp_path)
     assert "over scenes only: there is one seed" in (tmp_path / "effects.md").read_text()
     _, table = table_of(tmp_path / "single", specs, scenes=1)
+    assert resampled(table) == "no interval, which takes two scenes"
     (entry,) = tell(table, (EFFECT,))
     assert (entry["resolved"], "[" in entry["Jaccard"]) == ("", False)
     assert forest(table, tmp_path / "single.png").exists()
@@ -204,3 +256,15 @@ def test_pictures_grow_with_their_lines_and_are_not_drawn_without(made, tmp_path
         assert draw(table[~table["kind"].isin(kinds)], tmp_path / "none.png") is None
     assert not (tmp_path / "none.png").exists()
     assert all(many[0] == few[0] == 1350 and many[1] > 20 * 62 > few[1] for many, few in sizes.values())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "resolved"), [(0.1, 0.3, True), (-0.3, -0.1, True), (-0.1, 0.3, False), (np.nan, np.nan, False)]
+)
+def test_only_what_is_resolved_is_drawn_in_full(made, tmp_path, monkeypatch, low, high, resolved):
+    table = made[2][made[2]["kind"] == EFFECT][:1].assign(jaccard_low=low, jaccard_high=high, boundary=np.nan)
+    drawn = []
+    monkeypatch.setattr(Axes, "plot", lambda axes, *values, **look: drawn.append(look["alpha"]))
+    forest(table, tmp_path / "one.png")
+    assert len(drawn) == 2, "interval and point"
+    assert all((alpha == 1) == resolved for alpha in drawn)

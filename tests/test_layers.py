@@ -37,7 +37,7 @@ HEAVY = {
 }
 CONTRACTS = {"benchmark.api"}
 DATA_CONTRACTS = CONTRACTS | {"benchmark.granule", "benchmark.patchset", "benchmark.sources", "benchmark.splits"}
-VIEWS = {"tables", "plots", "gallery", "report", "track"}
+VIEWS = {"tables", "plots", "gallery", "report", "track", "effects", "pairs"}
 
 
 def name_of(path):

@@ -93,6 +93,7 @@ def test_the_page_tells_effects_and_facts_of_the_fits(written):
     effects, facts = text.index('id="effects"'), text.index('id="facts"')
     for told in ("start: pretrained - random", "prithvi 300 frozen", "against unet", "against lightgbm"):
         assert told in text[effects : text.index('id="pictures"')], told
+    assert "energy: of fitting, where" in text[effects:facts]
     row = text[facts:].split("<tr><td>prithvi-300-pretrained-frozen</td>")[1].split("</tr>")[0]
     cells = row.replace("<td>", "").split("</td>")[:-1]
     assert cells[0:2] == ["own", "4"]

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from benchmark import scores, stats
 
@@ -107,6 +108,28 @@ def test_seeds_are_resampled_where_there_are_several():
     assert several.high - several.low > one.high - one.low
 
 
+@pytest.mark.parametrize("scenes", [3, 4, 5])
+def test_seeds_are_resampled_independently_of_as_many_scenes(scenes):
+    """Where scenes and seeds add up, so do the variances of their draws."""
+    rng = np.random.default_rng(0)
+    place, seed = rng.normal(0, 0.02, (1, scenes, 1)), rng.normal(0, 0.02, (scenes, 1, 1))
+    right = 0.5 + place + seed
+    first, second = (np.concatenate([share, 1 - share], -1) for share in (right, 0.5 + 0 * right))
+    drawn = [stats.resample(counts, lambda c: c[..., 0] / c.sum(-1), 20_000) for counts in (first, second)]
+    found = stats.difference(drawn[:1], drawn[1:])
+    variances = [np.var(part, ddof=1) / scenes for part in (place, seed)]
+    free = sum(variances) ** 2 / sum(one**2 / (scenes - 1) for one in variances)
+    width = student.ppf(0.975, free) * np.sqrt(sum(variances))
+    assert (found.high - found.low) / 2 == pytest.approx(width, rel=0.03)
+
+
+def test_an_interval_ends_where_differences_of_shares_end():
+    counts = np.array([[[90, 10, 10, 90], [50, 50, 50, 50]]])
+    found = paired(counts, counts[:, ::-1] * [[[1], [3]]])
+    assert (found.low, found.high) == (-1, 1)
+    assert not found.resolved
+
+
 def test_mean_over_settings_takes_the_same_scenes_for_all():
     draws = [stats.resample(counts, jaccard) for counts in sides(np.random.default_rng(0), 2, 9)]
     one, twice = stats.difference(draws[:1], draws[1:]), stats.difference(draws[:1] * 2, draws[1:] * 2)
@@ -136,7 +159,7 @@ def truth():
     return (jaccard(first.sum(1)) - jaccard(second.sum(1))).mean()
 
 
-@pytest.mark.parametrize(("seeds", "scenes"), [(1, 4), (3, 4), (3, 6), (3, 12), (2, 30)])
+@pytest.mark.parametrize(("seeds", "scenes"), [(1, 4), (3, 4), (4, 4), (3, 6), (3, 12), (2, 30)])
 def test_interval_of_a_difference_covers_the_truth_as_often_as_it_says(truth, seeds, scenes):
     """Seeds differ little here, as after equal training; from four scenes on."""
     rng, tries = np.random.default_rng(scenes), 1000
