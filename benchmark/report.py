@@ -40,8 +40,8 @@ CAPTIONS = {
     "holds 0 or there is none.",
     "against": "Foundation models minus each classical row on the same scenes and seeds: right of the line, the "
     "foundation model is better. Pale: the interval holds 0, or there is none.",
-    "embedding": "Features of the backbones: tokens of at most 64 test patches in two dimensions (by UMAP or PCA, as told "
-    "above each), by class and beneath by surface. Distances between groups mean little.",
+    "embedding": "Features of the backbones: tokens of at most 64 test patches in two dimensions (by UMAP or PCA, as "
+    "told above each), by class and beneath by surface. Distances between groups mean little.",
     "gallery": CAPTION,
 }
 

@@ -18,6 +18,7 @@ class Backbone:
         weights: as the package that builds it names them; None where it names none.
         wavelengths: level of this factor; "" where it is told none.
         note: what a reader of the table must know.
+        declares: whether it says what its bands were standardised with in pretraining.
     """
 
     prefix: str
@@ -27,6 +28,7 @@ class Backbone:
     weights: Weights | None = None
     wavelengths: str = ""
     note: str = ""
+    declares: bool = False
 
 
 DOFA = {
@@ -63,14 +65,15 @@ def _dofa(size: str, wrong: bool = False) -> Backbone:
 
 def _terramind(size: str) -> Backbone:
     weights = Weights(f"{TERRAMIND}{size}", f"TerraMind_v1_{size}.pt")
-    return Backbone(f"terramind-{size}", f"terramind_v1_{size}", "terramind", size, weights)
+    return Backbone(f"terramind-{size}", f"terramind_v1_{size}", "terramind", size, weights, declares=True)
 
 
 def _ssl4eo(kind: str, method: str) -> Backbone:
     network, digits = SSL4EO[kind, method]
     stem = f"{network}_sentinel2_all_{method}"
     weights = Weights(f"torchgeo/{stem}", f"{stem}-{digits}.pth")
-    return Backbone(f"ssl4eo-{kind}-{method}", f"ssl4eos12_{stem}", f"ssl4eo-{kind}-{method}", "", weights)
+    name = f"ssl4eo-{kind}-{method}"
+    return Backbone(name, f"ssl4eos12_{stem}", name, "", weights, declares=True)
 
 
 def _imagenet(kind: str) -> Backbone:

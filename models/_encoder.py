@@ -69,10 +69,10 @@ def known_coordinates(images: Images, wanted: bool) -> tuple[np.ndarray, ...]:
     return moment[:, None], place
 
 
-def checksum(module: nn.Module) -> str:
-    """Return the SHA-256 of names, shapes and bytes of all parameters and buffers."""
+def checksum(module: nn.Module, *, buffers: bool = True) -> str:
+    """Return the SHA-256 of names, shapes and bytes of all parameters and, if asked for, of all buffers."""
     total = sha256()
-    for name, value in module.state_dict().items():
+    for name, value in module.state_dict().items() if buffers else module.named_parameters():
         array = value.detach().cpu().contiguous().numpy()
         total.update(f"{name} {array.dtype} {array.shape}".encode())
         total.update(array.reshape(-1).view(np.uint8).data)

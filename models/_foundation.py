@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.api import Band, Context, Images, NotRun, Part, Trial, UserError
+from benchmark.api import Context, Images, NotRun, Part, Trial
+from models._backboned import Backboned
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from models._encoder import Encoder
+    from models._train import Samples
 
 # The same for every mode: rows with other needs would start, and import all of this in, a process of their own.
 NEEDS = ("torch", "terratorch", "lightning", "peft")
 
 
 @dataclass
-class Foundation:
+class Foundation(Backboned):
     """Backbone, learned pyramid, UNet decoder and head, trained with Dice loss.
 
     Attributes:
@@ -27,7 +32,7 @@ class Foundation:
         pretrained: whether the backbone starts from ctx.weights; otherwise it is random, from ctx.seed.
         mode: what learns: "unfrozen" everything; "frozen" neck, decoder and head; "lora" these and low-rank adapters
             in the backbone; "head" neck and head, which is what TerraTorch trains when told to freeze encoder and
-            decoder.
+            decoder: the decoder keeps its random weights, and its norms go on estimating mean and variance.
         statistics: what standardises the bands: "own" of the backbone's pretraining where it knows the band, "train"
             of the training patches.
         skip: whether the input bands also go past the backbone, at full resolution.
@@ -36,6 +41,7 @@ class Foundation:
         dropout: before the last convolution.
         schedule: of the learning rate, as in `_train.Learning`.
         warmup: share of the steps in which the learning rate rises.
+        patience: epochs without a better validation score after which training stops; 0: it never does.
     """
 
     backbone: str = "prithvi_eo_v2_300"
@@ -49,37 +55,41 @@ class Foundation:
     dropout: float = 0.1
     schedule: str = "constant"
     warmup: float = 0.0
+    patience: int = 0
 
     def fit(self, train: Part, val: Part, ctx: Context) -> None:
         """Train on `train`; `val` chooses the epoch. A backbone that does not change is run once, by ctx.features.
 
         Raises:
-            NotRun: there are no weights to start from, or no times and locations, or too little memory.
+            NotRun: there are no weights to start from, or no times and locations, or too little memory or time.
             UserError: the input has another scale than the backbone's.
         """
-        from models import _encoder, _frozen, _memory, _train
+        from models import _backboned, _encoder, _memory, _train
 
-        if self.pretrained and ctx.weights is None:
-            raise NotRun(f"{self.backbone} needs its published weights, and they are not here")
+        begin = time.monotonic()
         known = [_encoder.known_coordinates(part.images, self.coordinates) for part in (train, val)]
-        self.bands_ = [asdict(band) for band in train.images.bands]
-        self.seed_ = ctx.seed
-        self.weights_ = str(ctx.weights) if self.pretrained else ""
-        encoder = self._build_encoder(self.weights_)
-        self.scale_ = _scale(encoder, train.images, self.statistics, ctx)
-        self.frozen_ = self._assemble(encoder)
+        self.frozen_ = self._assemble(_backboned.begin(self, train.images, ctx))
         self.parameters_ = _train.count_parameters(self.network_)
         _memory.require(self.network_, train.images.shape[1:], self.coordinates, ctx)
-        learning = _train.Learning(self.lr, self.weight_decay, self.schedule, self.warmup)
+        learning = _train.Learning(self.lr, self.weight_decay, self.schedule, self.warmup, self.patience)
+        network, seen, judged = self._lesson(train, val, known, ctx)
+        left = max(ctx.seconds - (time.monotonic() - begin), 0.0)
+        _train.train(network, seen, judged, replace(ctx, seconds=left), learning)
+
+    def _lesson(
+        self, train: Part, val: Part, known: Sequence[tuple[np.ndarray, ...]], ctx: Context
+    ) -> tuple[nn.Module, Samples, Samples]:
+        """Return what learns, and what from; a backbone that does not change is run here, once for all epochs."""
+        from models import _frozen, _train
+
         if self.mode in ("frozen", "head"):
             recipe = _frozen.Recipe(self.frozen_["encoder"], train.images.bands, self.coordinates)
-            _frozen.train_tail(self.network_, recipe, train, val, ctx, learning)
-            return
+            return _frozen.lesson(self.network_, recipe, train, val, ctx)
         seen, judged = (
             _train.Samples(len(part), _train.image_inputs(part.images, *extra), part.masks)
             for part, extra in zip((train, val), known, strict=True)
         )
-        _train.train(self.network_, seen, judged, ctx, learning)
+        return self.network_, seen, judged
 
     def build_network(self) -> None:
         """Make the network in `network_` again, untrained, what is frozen as it was.
@@ -87,23 +97,10 @@ class Foundation:
         Raises:
             UserError: a frozen part came out with other weights.
         """
+        from models import _backboned
+
         weights = self.weights_ if self.frozen_ else ""  # what was learned overwrites the whole of an unfrozen backbone
-        if weights and not Path(weights).is_file():
-            raise UserError(f"the weights of {self.backbone} are no longer at {weights}")
-        if self._assemble(self._build_encoder(weights)) != self.frozen_:
-            source = self.weights_ or f"seed {self.seed_}"
-            raise UserError(f"{self.backbone} built from {source} has other weights than when this method was trained")
-
-    def _build_encoder(self, weights: str) -> Encoder:
-        from models import _encoders
-
-        return _encoders.build(
-            self.backbone,
-            [Band(**band) for band in self.bands_],
-            coordinates=self.coordinates,
-            seed=self.seed_,
-            weights=Path(weights) if weights else None,
-        )
+        _backboned.compare(self, self._assemble(_backboned.build(self, weights)), self.frozen_)
 
     def _assemble(self, encoder: Encoder) -> dict[str, str]:
         """Make `network_` and stop what does not learn; return the checksum of each frozen part."""
@@ -132,23 +129,6 @@ class Foundation:
 
         maps = _frozen.last_maps(self.network_, images, self.coordinates, ctx)
         return _tokens.on_patch(maps, self.network_.encoder, images.shape[-2:])
-
-
-def _scale(encoder: Encoder, images: Images, kind: str, ctx: Context) -> dict[str, list[float]]:
-    """Return what standardises the bands, and put it on record.
-
-    Raises:
-        UserError: the images have another scale than the backbone declares.
-    """
-    from models import _scales
-
-    _scales.gate(images, encoder.statistics)
-    chosen = _scales.choose(encoder.statistics, images, kind)
-    own = np.isfinite(encoder.statistics.mean) if encoder.statistics and kind == "own" else np.zeros(1)
-    ctx.fact("input scale", "own" if own.all() else "own, of unknown bands train" if own.any() else "train")
-    ctx.fact("input mean", chosen["mean"])
-    ctx.fact("input std", chosen["std"])
-    return chosen
 
 
 def space(trial: Trial) -> dict[str, Any]:

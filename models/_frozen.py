@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from importlib.metadata import version
+from inspect import getfile
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmark.api import Band, Context, Features, Images, Part, digest
-from models import _train
+from benchmark.api import Band, Context, Features, Images, Part, code, digest
+from models import _encoder, _segmenter, _train
 from models._encoder import known_coordinates
 from models._segmenter import Backbone, Network, Tail
 
 # Packages that compute the maps: another version may give other features.
-PACKAGES = ("terratorch", "timm", "torchgeo")
+PACKAGES = ("torch", "terratorch", "timm", "torchgeo")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class FrozenEncoder:
 
     def __post_init__(self) -> None:
         encoder, scale = self.network.encoder, self.network.scale
-        # bfloat16 on CUDA gives other features than float32 on a CPU
+        modules = (type(encoder), _encoder, _segmenter, _train)
         self.fingerprint = digest(
             self.recipe.checksum,
             [astuple(band)[1:] for band in self.recipe.bands],
@@ -62,7 +64,9 @@ class FrozenEncoder:
             type(encoder).__qualname__,
             encoder.recipe,
             (encoder.channels, encoder.multiple, encoder.pyramid),
-            self.ctx.device.split(":")[0],
+            # bfloat16 on CUDA gives other features than float32 on a CPU
+            (self.ctx.device.split(":")[0], str(_train.precision(self.ctx.device))),
+            code(*(Path(getfile(module)) for module in modules), Path(__file__)),
             [version(package) for package in PACKAGES],
         )
 
@@ -87,10 +91,10 @@ class FrozenEncoder:
         return features.half().cpu().numpy()
 
 
-def train_tail(
-    network: Network, recipe: Recipe, train: Part, val: Part, ctx: Context, learning: _train.Learning
-) -> None:
-    """Train what follows the backbone from features that ctx.features keeps, one set per orientation."""
+def lesson(
+    network: Network, recipe: Recipe, train: Part, val: Part, ctx: Context
+) -> tuple[Tail, _train.Samples, _train.Samples]:
+    """Return what follows the backbone, and train and val as features that ctx.features keeps, one per orientation."""
     encoders = [FrozenEncoder(network, recipe, element, ctx) for element in range(ctx.budget.orientations)]
     turned = [ctx.features(encoder, train.images) for encoder in encoders]
     plain = [ctx.features(encoders[0], val.images)]
@@ -98,7 +102,7 @@ def train_tail(
         _train.Samples(len(part), _inputs(features, part.images, network.segmenter.skips), part.masks)
         for part, features in ((train, turned), (val, plain))
     )
-    _train.train(Tail(network, train.images.shape[-2:]), seen, judged, ctx, learning)
+    return Tail(network, train.images.shape[-2:]), seen, judged
 
 
 def last_maps(network: Backbone, images: Images, coordinates: bool, ctx: Context) -> np.ndarray:

@@ -33,6 +33,7 @@ class Gauge:
         self.device, self.steps = device, steps
         self.cuda = device.startswith("cuda")
         self.flop: int | None = None
+        self._counted = 0  # patches of the step whose operations these are
         self.forget()
 
     def forget(self) -> None:
@@ -65,12 +66,12 @@ class Gauge:
             self._steps.append((self._patches, self._marks))
 
     def count(self, work: Callable[[], Answer]) -> Answer:
-        """Return the answer of forward and backward pass; those of the first step of a long fit are counted."""
-        if self.flop is not None or self.steps < LONG:
+        """Return the answer of forward and backward pass; operations of a long fit's first full step are counted."""
+        if self._patches <= self._counted or self.steps < LONG:
             return work()
         with FlopCounterMode(display=False) as counter:
             answer = work()
-        self.flop = counter.get_total_flops()
+        self.flop, self._counted = counter.get_total_flops(), self._patches
         return answer
 
     def typical(self) -> tuple[int, float, float] | None:
@@ -103,7 +104,7 @@ class Gauge:
         found: dict[str, float] = dict(self.vram)
         if typical:
             found["step_s"] = typical[1]
-        if typical and self.flop:
+        if typical and self.flop and typical[0] == self._counted:
             rate, ceiling = self.flop / typical[1], matmul_rate(self.device, dtype)
             found |= {"step_flop": self.flop, "flop_per_s": rate, "matmul_flop_per_s": ceiling, "mfu": rate / ceiling}
         return found

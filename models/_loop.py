@@ -77,7 +77,7 @@ class Loop(LightningModule):
         self.stepper = Stepper(network, self.optimiser, ctx, self.gauge, ctx.budget.batch)
         self.generator = torch.Generator().manual_seed(ctx.seed)
         self.progress = Progress()
-        self.saved = time.monotonic()
+        self.begun = self.saved = time.monotonic()
 
     @property
     def finished(self) -> bool:
@@ -103,8 +103,7 @@ class Loop(LightningModule):
         if self.trainer.received_sigterm:  # which Lightning would heed at the end of the epoch
             self.save()
             raise SystemExit(143)
-        if time.monotonic() - self.saved > checkpoint.SECONDS:
-            self.save()
+        self._save_if_due()
 
     def on_train_epoch_end(self) -> None:
         """Judge on the validation patches, report, and stop if it has not become better for too long."""
@@ -119,24 +118,33 @@ class Loop(LightningModule):
         done.epoch, done.taken, done.losses, done.order = done.epoch + 1, 0, [], self.generator.get_state()
         self.trainer.should_stop = self.finished
         if not self.finished:
+            self._save_if_due()
+
+    def _save_if_due(self) -> None:
+        if time.monotonic() - self.saved > checkpoint.SECONDS:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint, if checkpoints are kept."""
-        self.saved = time.monotonic()
+        """Write a checkpoint, if checkpoints are kept; the time that this takes is not time since the last."""
         if not self.ctx.training:
             return
+        losses = [float(loss) for loss in self.progress.losses]
+        seconds = self.progress.seconds + time.monotonic() - self.begun
         state = {
-            "progress": {**vars(self.progress), "losses": [float(loss) for loss in self.progress.losses]},
+            "progress": {**vars(self.progress), "losses": losses, "seconds": seconds},
             "network": _train.learned_state(self.network),
             "parts": {name: part.state_dict() for name, part in self._parts().items()},
             "generators": generators(self.ctx.device),
             "micro": self.stepper.micro,
         }
         checkpoint.write(self.ctx.training, self._key, state)
+        self.saved = time.monotonic()
 
     def resume(self) -> None:
-        """Go on from the checkpoint of the same fit, if there is one, and report its finished epochs again."""
+        """Go on from the checkpoint of the same fit, if there is one, and report its finished epochs again.
+
+        The seconds that were spent before become the fact resumed_s.
+        """
         if not self.ctx.training:
             return
         facts = self.ctx.device.split(":")[0], self.seen.count, self.val.count
@@ -144,6 +152,7 @@ class Loop(LightningModule):
         state = checkpoint.read(self.ctx.training, self._key)
         if state is not None:
             self._load(state)
+            self.ctx.fact("resumed_s", self.progress.seconds)
             for epoch, values in enumerate(self.progress.curves):
                 self.ctx.report(epoch, **values)
 
@@ -187,7 +196,8 @@ class Loop(LightningModule):
         if seconds > self.ctx.seconds:
             raise NotRun(
                 f"a step takes {step:.2g} s and {steps} steps with validation would take about {seconds:.0f} s, more "
-                f"than the {self.ctx.seconds:.0f} s of this profile: take fewer epochs or patches, or another profile"
+                f"than the {self.ctx.seconds:.0f} s that this profile leaves: take fewer epochs or patches, or another "
+                "profile"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from benchmark.api import digest
 
 FILE = "checkpoint.pt"
-SECONDS = 300.0  # within an epoch, so much work at most is lost
+SECONDS = 300.0  # so much work at most is lost; the file of 600 M parameters that learn has 10 GB
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Progress:
         order: state, when that epoch began, of the generator that shuffles and turns the patches.
         curves: what was reported of the finished epochs.
         best: what had been learned at the epoch with the best validation score, and that epoch.
+        seconds: that the fit took in the processes before this one, up to the checkpoint.
     """
 
     epoch: int = 0
@@ -36,6 +38,7 @@ class Progress:
     best: dict[str, Tensor] | None = None
     best_score: float = float("-inf")
     best_epoch: int = 0
+    seconds: float = 0.0
 
 
 def key_of(network: nn.Module, *settings: Any) -> str:
@@ -51,11 +54,20 @@ def key_of(network: nn.Module, *settings: Any) -> str:
 
 
 def write(folder: Path, key: str, state: dict[str, Any]) -> None:
-    """Put the state into the folder; whoever reads finds the former file or the whole new one."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Put the state into the folder; whoever reads finds the former file or the whole new one.
+
+    Where it cannot be written this is said, and the fit can go on.
+    """
     part = folder / f"{FILE}.part"
-    torch.save({"key": key, **state}, part)
-    part.replace(folder / FILE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save({"key": key, **state}, part)
+        part.replace(folder / FILE)
+    except (OSError, RuntimeError) as error:  # PyTorch's writer makes the second of a full disk
+        said = (str(error).splitlines() or [""])[0]
+        print(f"the checkpoint {folder / FILE} cannot be written, the fit goes on: {type(error).__name__}: {said}")
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def read(folder: Path, key: str) -> dict[str, Any] | None:
@@ -77,4 +89,5 @@ def read(folder: Path, key: str) -> dict[str, Any] | None:
 def remove(folder: Path) -> None:
     """Delete what `write` has left in the folder."""
     for name in (FILE, f"{FILE}.part"):
-        (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that could not be written to
+            (folder / name).unlink(missing_ok=True)

@@ -17,7 +17,6 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from terratorch.models.backbones import prithvi_vit
 from terratorch.models.backbones.prithvi_mae import PrithviMAE
-from terratorch.registry import BACKBONE_REGISTRY
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -43,13 +42,6 @@ class Learning:
     lr: float
     weight_decay: float
     warmup: float
-
-
-def check_backbone(backbone: str) -> None:
-    """Raise UserError where there is no Prithvi of this name."""
-    known = [name for name in prithvi_vit.prithvi_cfgs if name in BACKBONE_REGISTRY]
-    if backbone not in known:
-        raise UserError(f"no Prithvi is called '{backbone}'; there are {', '.join(known)}")
 
 
 def check_images(backbone: str, images: Images) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from terratorch.models.backbones.prithvi_vit import PRETRAINED_BANDS, checkpoint
 from terratorch.registry import BACKBONE_REGISTRY
 from torch import Tensor
 
-from benchmark.api import HLS_ROLES, REFLECTANCE, Band
+from benchmark.api import HLS_ROLES, REFLECTANCE, Band, UserError
 from models import _train
 from models._encoder import Encoder, Statistics
 
@@ -61,7 +62,9 @@ def build(name: str, bands: Sequence[Band], *, coordinates: bool, seed: int, wei
 
     Raises:
         RuntimeError: the checkpoint does not give every tensor.
+        UserError: there is no such name.
     """
+    check(name)
     # TerraTorch copies patch-embed weights for members of HLSBands only and says nothing of other names
     names = [HLSBands[band.role] if band.role in HLS_ROLES else band.role for band in bands]
     encodings = ["time", "location"] if coordinates else []
@@ -70,6 +73,14 @@ def build(name: str, bands: Sequence[Band], *, coordinates: bool, seed: int, wei
     if weights:
         _load(vit, names, seed, weights)
     return Prithvi(vit, statistics(name, bands))
+
+
+def check(name: str) -> None:
+    """Raise UserError where TerraTorch has no Prithvi of this name."""
+    known = [one for one in prithvi_cfgs if one in BACKBONE_REGISTRY]
+    if name not in known:
+        near = get_close_matches(name, known) or known
+        raise UserError(f"no Prithvi is called '{name}'; near it are {', '.join(near)}")
 
 
 def statistics(name: str, bands: Sequence[Band]) -> Statistics:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.api import Band, Context, Images, NotRun, Part, Trial, UserError
+from benchmark.api import Context, Images, Part, Trial
+from models._backboned import Backboned
 
 if TYPE_CHECKING:
     from models._encoder import Encoder
@@ -20,7 +20,7 @@ _LEARNED = ("hidden_coef_", "hidden_intercept_", "coef_", "intercept_")  # what 
 
 
 @dataclass
-class Probe:
+class Probe(Backboned):
     """A classifier of scikit-learn on the last map of a backbone that does not learn.
 
     The last map and not all of them: that is what a frozen backbone hands to a task that knows nothing of its layers,
@@ -62,15 +62,9 @@ class Probe:
             NotRun: there are no weights, or no times and locations, or no pixels of both classes.
             UserError: the input has another scale than the backbone's.
         """
-        from models import _frozen, _tokens, _train
+        from models import _backboned, _frozen, _tokens, _train
 
-        if self.pretrained and ctx.weights is None:
-            raise NotRun(f"{self.backbone} needs its published weights, and they are not here")
-        self.bands_ = [asdict(band) for band in train.images.bands]
-        self.seed_ = ctx.seed
-        self.weights_ = str(ctx.weights) if self.pretrained else ""
-        encoder = self._build_encoder()
-        self.scale_ = self._choose_scale(encoder, train.images, ctx)
+        encoder = _backboned.begin(self, train.images, ctx)
         self.frozen_ = self._assemble(encoder)
         recipe = _frozen.Recipe(self.frozen_["encoder"], train.images.bands, self.coordinates)
         features = ctx.features(_frozen.FrozenEncoder(self.network_, recipe, 0, ctx), train.images)
@@ -87,29 +81,9 @@ class Probe:
         Raises:
             UserError: it came out with other weights.
         """
-        if self.weights_ and not Path(self.weights_).is_file():
-            raise UserError(f"the weights of {self.backbone} are no longer at {self.weights_}")
-        if self._assemble(self._build_encoder()) != self.frozen_:
-            source = self.weights_ or f"seed {self.seed_}"
-            raise UserError(f"{self.backbone} built from {source} has other weights than when this probe was fitted")
+        from models import _backboned
 
-    def _build_encoder(self) -> Encoder:
-        from models import _encoders
-
-        return _encoders.build(
-            self.backbone,
-            [Band(**band) for band in self.bands_],
-            coordinates=self.coordinates,
-            seed=self.seed_,
-            weights=Path(self.weights_) if self.weights_ else None,
-        )
-
-    def _choose_scale(self, encoder: Encoder, images: Images, ctx: Context) -> dict[str, list[float]]:
-        from models import _scales
-
-        _scales.gate(images, encoder.statistics)
-        ctx.fact("input scale", self.statistics if encoder.statistics else "train")
-        return _scales.choose(encoder.statistics, images, self.statistics)
+        _backboned.compare(self, self._assemble(_backboned.build(self, self.weights_)), self.frozen_)
 
     def _assemble(self, encoder: Encoder) -> dict[str, str]:
         """Make `network_`, of which nothing learns; return its checksum."""
@@ -150,14 +124,15 @@ class Probe:
         ctx.fact("iterations", int(found.n_iter_[0]))
 
     def _fit_mlp(self, values: np.ndarray, cloud: np.ndarray, ctx: Context) -> None:
-        """Pass over the pixels as often as the budget has epochs."""
+        """Pass over the pixels as often as the budget has epochs, whether the loss falls or not."""
         import warnings
 
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.neural_network import MLPClassifier
 
+        epochs = ctx.budget.epochs
         network = MLPClassifier(
-            (self.hidden,), alpha=self.alpha, max_iter=ctx.budget.epochs, random_state=ctx.seed, tol=0.0
+            (self.hidden,), alpha=self.alpha, max_iter=epochs, n_iter_no_change=epochs, random_state=ctx.seed, tol=0.0
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the budget ends it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
-from math import isqrt
+from math import gcd, isqrt
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,18 @@ from benchmark.api import Band, NotRun, UserError
 from models import _loading, _timm, _train
 from models._encoder import Encoder
 
-FREE, FIXED = 64, 224  # rows of the patch that is tried first, and then for a backbone that takes one size alone
+# Rows and columns of the patch that is tried first, and then for a backbone that takes one size alone. 2 to 3 is a
+# shape that channels and rows, taken for rows and columns, cannot have.
+FREE, FIXED = (64, 96), (224, 224)
 EVERY = list(range(100))  # layers to hand out, for a builder that is told which; more than any has
 
 
 class Registered(Encoder):
     """A backbone that was tried with one patch: what it answers there, it is taken to answer always.
 
-    Of tokens, those before the square number of patches are left out. A backbone that does not take 64 rows sees the
-    input resized to 224 (bilinear), and its maps are resized back. The registry knows no statistics of pretraining.
+    Of tokens, those before the full grid of patches are left out. A backbone that does not take a patch of 64 x 96
+    sees the input resized to 224 (bilinear), and its maps are resized back. The registry knows no statistics of
+    pretraining.
 
     Args:
         model: answers with tokens (n, tokens, channels) or maps (n, channels, y, x) or (n, y, x, channels).
@@ -41,9 +44,9 @@ class Registered(Encoder):
         super().__init__()
         self.model = model
         size, answers = tried(model, bands)
-        grids = [isqrt(answer.shape[1]) if answer.ndim == 3 else answer.shape[2] for answer in answers]
-        self.layers, self.steps = _timm.levels([size // grid for grid in grids])
-        self.flipped = tuple(answers[layer].shape[1] == grids[layer] for layer in self.layers)
+        looks = [_look(answer, size) for answer in answers]
+        self.layers, self.steps = _timm.levels([step for step, _ in looks])
+        self.flipped = tuple(looks[layer][1] for layer in self.layers)
         ends = [
             -1 if answers[layer].ndim == 3 or flip else 1 for layer, flip in zip(self.layers, self.flipped, strict=True)
         ]
@@ -51,11 +54,11 @@ class Registered(Encoder):
         self.pyramid, self.multiple = self.steps[0] < self.steps[-1], self.steps[-1]
         self.resized = size == FIXED
         self.adapted = _timm.adaptable(model)
-        self.recipe = (*self.layers, self.resized)
+        self.recipe = (*self.layers, *self.steps, *self.flipped, self.resized)
 
     def forward(self, toa: Tensor, *coordinates: Tensor) -> list[Tensor]:
         """Return four maps (n, channels, rows, columns) of toa (n, b, y, x)."""
-        seen = interpolate(toa, size=(FIXED, FIXED), mode="bilinear") if self.resized else toa
+        seen = interpolate(toa, size=FIXED, mode="bilinear") if self.resized else toa
         answers = listed(self.model(seen))
         maps = []
         for layer, step, flip in zip(self.layers, self.steps, self.flipped, strict=True):
@@ -63,6 +66,34 @@ class Registered(Encoder):
             back = [length // step for length in toa.shape[-2:]]
             maps.append(interpolate(one, size=back, mode="bilinear") if self.resized else one)
         return maps
+
+
+def _look(answer: Tensor, size: tuple[int, int]) -> tuple[int, bool]:
+    """Return how many pixels one of the answer's stands for, and whether it is (n, rows, columns, channels).
+
+    Args:
+        answer: to a patch of `size`; tokens may begin with some that stand for no place.
+        size: rows and columns.
+
+    Raises:
+        NotRun: it has the shape of no map, or of two.
+    """
+    unit = gcd(*size)
+    if answer.ndim == 3:
+        cells = isqrt(answer.shape[1] * unit**2 // (size[0] * size[1]))
+        if cells == 0 or unit % cells:
+            raise NotRun(f"its {answer.shape[1]} tokens are no grid over {size[0]} x {size[1]} pixels")
+        return unit // cells, False
+    grids = {False: answer.shape[2:], True: answer.shape[1:3]}
+    steps = {
+        flip: size[0] // rows
+        for flip, (rows, columns) in grids.items()
+        if size[0] % rows == 0 and size[0] * columns == size[1] * rows
+    }
+    if len(steps) != 1:
+        raise NotRun(f"which sides of its maps {tuple(answer.shape[1:])} are rows and columns cannot be told")
+    ((flip, step),) = steps.items()
+    return step, flip
 
 
 def _as_map(answer: Tensor, grid: Sequence[int], flipped: bool) -> Tensor:
@@ -86,8 +117,8 @@ def listed(answers: Any) -> list[Tensor]:
 
 
 @torch.no_grad()
-def tried(model: nn.Module, bands: int) -> tuple[int, list[Tensor]]:
-    """Return the size of patch that the model takes, and its answers to one.
+def tried(model: nn.Module, bands: int) -> tuple[tuple[int, int], list[Tensor]]:
+    """Return rows and columns of the patch that the model takes, and its answers to one.
 
     Raises:
         NotRun: it takes none.
@@ -96,7 +127,7 @@ def tried(model: nn.Module, bands: int) -> tuple[int, list[Tensor]]:
     reason = ""
     for size in (FREE, FIXED):
         try:
-            return size, listed(model(torch.zeros(1, bands, size, size)))
+            return size, listed(model(torch.zeros(1, bands, *size)))
         except Exception as error:  # whatever the package raises for an input that it was not made for
             reason = _line(error)
         finally:

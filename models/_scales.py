@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.api import Band, Images, UserError
+from benchmark.api import Band, Context, Images, UserError
 from models import _train
 from models._encoder import Statistics
 
@@ -39,6 +39,21 @@ def choose(own: Statistics | None, images: Images, kind: str) -> dict[str, list[
     if np.isnan(found).any():
         found = np.where(np.isnan(found).any(axis=0), _train.band_statistics(images), found).tolist()
     return {"mean": list(found[0]), "std": list(found[1])}
+
+
+def on_record(own: Statistics | None, images: Images, kind: str, ctx: Context) -> dict[str, list[float]]:
+    """Return what `choose` does, with what it is put on record.
+
+    Raises:
+        UserError: the images have another scale than the backbone declares.
+    """
+    gate(images, own)
+    chosen = choose(own, images, kind)
+    known = np.isfinite(own.mean) if own and kind == "own" else np.zeros(1)
+    ctx.fact("input scale", "own" if known.all() else "own, of unknown bands train" if known.any() else "train")
+    ctx.fact("input mean", chosen["mean"])
+    ctx.fact("input std", chosen["std"])
+    return chosen
 
 
 def gate(images: Images, own: Statistics | None) -> None:

@@ -143,11 +143,17 @@ def build_network(encoder: Encoder, scale: dict[str, list[float]], *, dropout: f
 
 
 def freeze(network: Network, mode: str) -> dict[str, str]:
-    """Stop the parts of FROZEN[mode] from learning; return the checksum of each."""
+    """Stop the parts of FROZEN[mode] from learning; return the checksum of each.
+
+    The norms of a frozen decoder, which starts from random weights, estimate mean and variance all the same, as they
+    do in TerraTorch; these are not in its checksum.
+    """
     parts = {part: network.get_submodule(part) for part in FROZEN[mode]}
-    for part in parts.values():
+    for name, part in parts.items():
         part.requires_grad_(False)
-    return {name: checksum(part) for name, part in parts.items()}
+        if name != "encoder":
+            _train.keep_estimating(part)
+    return {name: checksum(part, buffers=name == "encoder") for name, part in parts.items()}
 
 
 def step(encoder: Encoder) -> int:

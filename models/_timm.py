@@ -82,7 +82,7 @@ def build(name: str, bands: Sequence[Band], *, seed: int, weights: Path | None) 
         NotRun: it gives no maps that the decoder can take.
         RuntimeError: the checkpoint does not give every tensor.
     """
-    with _train.seeded(seed), torch.device("meta" if weights else "cpu"):
+    with _train.seeded(seed):  # with values: some models compute buffers that no file holds
         model = create(name, len(bands))
     if not hasattr(model, "forward_intermediates"):
         raise NotRun(f"{name} gives one answer for the whole patch, and no maps")
@@ -99,10 +99,9 @@ def build(name: str, bands: Sequence[Band], *, seed: int, weights: Path | None) 
 
 @torch.no_grad()
 def _try(encoder: Timm, bands: int) -> None:
-    """Raise NotRun where the model takes its own size of patch alone; without values this costs nothing."""
-    stem = next(encoder.parameters())
+    """Raise NotRun where the model takes its own size of patch alone."""
     try:
-        encoder.eval()(torch.zeros(1, bands, 2 * encoder.multiple, 2 * encoder.multiple, device=stem.device))
+        encoder.eval()(torch.zeros(1, bands, 2 * encoder.multiple, 2 * encoder.multiple))
     except Exception as error:  # whatever timm raises
         raise NotRun(f"it does not take patches of any size: {error}") from error
     encoder.train()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from benchmark.api import CLEAR, CLOUD, IGNORE, Context, Images, UserError
 
+ESTIMATES = "estimates"  # attribute of a frozen norm that goes on estimating mean and variance
 Inputs = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
 
 
@@ -188,6 +189,16 @@ def train_mode(network: nn.Module) -> None:
         parameters = list(module.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()
+    for module in network.modules():
+        if getattr(module, ESTIMATES, False):
+            module.train()
+
+
+def keep_estimating(part: nn.Module) -> None:
+    """Let the batch norms of a part that does not learn stay in training mode: its weights fit no earlier estimate."""
+    for module in part.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            setattr(module, ESTIMATES, True)
 
 
 def _check_square(seen: Samples, ctx: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -10,6 +11,8 @@ from models import _backbones, _names
 from models._backbones import Backbone
 
 ANY = "fm:"  # before a name in TerraTorch's registries
+# Names there of backbones that say what their bands were standardised with in pretraining.
+DECLARING = r"prithvi_eo_.+|terramind_v1_(tiny|small|base|large)|ssl4eos12_.+_sentinel2_all_.+"
 KNOWN = {backbone.prefix: backbone for backbone in _backbones.BACKBONES}
 FILES = {backbone.name: backbone.weights for backbone in _backbones.BACKBONES}
 
@@ -18,7 +21,8 @@ def row(name: _names.Name) -> Row | None:
     """Return the row of a name; None for a backbone or a start that there is not."""
     backbone = KNOWN.get(name.prefix)
     if name.prefix.startswith(ANY) and name.prefix != ANY:
-        backbone = Backbone(name.prefix, name.prefix.removeprefix(ANY), name.prefix)
+        bare = name.prefix.removeprefix(ANY)
+        backbone = Backbone(name.prefix, bare, name.prefix, declares=bool(re.fullmatch(DECLARING, bare)))
     if backbone is None or name.start == "simpretrained":
         return None
     found = _names.row(
@@ -26,9 +30,12 @@ def row(name: _names.Name) -> Row | None:
         backbone.name,
         model=backbone.model,
         size=backbone.size,
+        declares=backbone.declares,
         weights=FILES.get(backbone.name) or Weights("", f"{backbone.name}.safetensors"),
         notes=(backbone.note,),
     )
+    if found is None:
+        return None
     waves = {"wavelengths": backbone.wavelengths} if backbone.wavelengths else {}
     return replace(found, factors={**found.factors, **waves})
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmark.api import HLS_ROLES, Context, Images, UserError, code, digest
 
-_HERE = Path(__file__)
+# What decides the weights besides the fields: the method, the loop, the scale, random numbers, time and place.
+FILES = tuple(map(Path(__file__).with_name, ("pretraining.py", "_mae.py", "_prithvi.py", "_train.py", "_encoder.py")))
 
 
 @dataclass
@@ -33,14 +34,13 @@ class MaskedAutoencoder:
     @property
     def fingerprint(self) -> str:
         """Hash of the fields and of the code that the weights come from."""
-        files = (_HERE, _HERE.with_name("_mae.py"))
-        return digest(self.backbone, self.mask_ratio, self.lr, self.weight_decay, self.warmup, code(*files))
+        return digest(self.backbone, self.mask_ratio, self.lr, self.weight_decay, self.warmup, code(*FILES))
 
     def check(self) -> None:
         """Raise UserError where there is no such backbone, or all or nothing would be hidden."""
-        from models import _mae
+        from models import _prithvi
 
-        _mae.check_backbone(self.backbone)
+        _prithvi.check(self.backbone)
         if not 0 < self.mask_ratio < 1:
             raise UserError(f"the share that is hidden lies between 0 and 1, and {self.mask_ratio} was given")
 

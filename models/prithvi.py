@@ -30,8 +30,9 @@ WEIGHTS = {
     "prithvi_eo_v2_600": Weights(HUB + "600M", "Prithvi_EO_V2_600M.pt"),
     "prithvi_eo_v2_600_tl": Weights(HUB + "600M-TL", "Prithvi_EO_V2_600M_TL.pt"),
 }
-# Backbone -> checkpoint that `python -m benchmark pretrain` writes from simulated scenes.
-SIMULATED = {"prithvi_eo_v2_tiny_tl": Weights("", "prithvi_eo_v2_tiny_tl-simpretrained.safetensors")}
+# Backbone -> checkpoint that `python -m benchmark pretrain` writes from simulated scenes;
+# rows of the larger ones are found by name and not enumerated.
+SIMULATED = {name: Weights("", f"{name}-simpretrained.safetensors") for name in WEIGHTS}
 
 # Row -> name of the same run in the study, whose input was standardised by the training patches ("+trainstats").
 STUDY = {
@@ -83,7 +84,7 @@ def row(name: _names.Name) -> Row | None:
     if encoding == "tl-nocoords" and name.start == "random":
         notes.append("random weights make this the same network as the plain one")
     if name.start == "simpretrained":
-        notes.append("pretrained on simulated land scenes, not the published weights")
+        notes.append("pretrained here by `python -m benchmark pretrain`, not the published weights")
     return _names.row(
         name,
         backbone,
@@ -105,7 +106,8 @@ def resolve(text: str) -> Row | None:
 def _enumerate() -> tuple[Row, ...]:
     table = (_names.Name(*parts) for parts in product(PREFIXES, _names.STARTS, _names.MODES))
     long = (_names.parse(text) for text in STUDY if text.endswith("-long"))
-    return tuple(made for name in (*table, *long) if name and (made := row(name)))
+    wanted = (name for name in (*table, *long) if name and (name.start != "simpretrained" or "tiny" in name.prefix))
+    return tuple(made for name in wanted if (made := row(name)))
 
 
 ROWS = _enumerate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,3 +72,15 @@ def space(trial: Trial) -> dict[str, Any]:
 
 
 ROWS = (Row("unet", "cnn", SmallUNet, space=space, needs=("torch", "lightning")),)
+COSINE = replace(
+    ROWS[0],
+    name="unet+cosine",
+    params={"schedule": "cosine", "warmup": 0.05},
+    note="the learning rate rises over 5% of the steps and falls to 0 on a cosine",
+)
+NAMES = "unet+cosine: the learning rate falls on a cosine"
+
+
+def resolve(name: str) -> Row | None:
+    """Return the row that is not enumerated, None for any other name."""
+    return COSINE if name == COSINE.name else None

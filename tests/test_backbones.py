@@ -6,6 +6,7 @@ import backbone_factory as factory
 import pytest
 import torch
 from backbone_factory import CLAY, DOFA, IMAGENET_RESNET, IMAGENET_VIT, NAMES, RESNET, SCALEMAE, SLSTR, TERRAMIND, VIT
+from safetensors.torch import save_file
 from terratorch.models.backbones import scalemae
 from terratorch.models.backbones.clay_v1.embedder import Embedder
 from terratorch.registry import BACKBONE_REGISTRY, TERRATORCH_BACKBONE_REGISTRY
@@ -288,6 +289,75 @@ def test_a_registered_name_is_tried_and_looked_at(last, monkeypatch, tmp_path):
     torch.save({"proj.bias": torch.zeros(8)}, path)
     with pytest.raises(RuntimeError, match=r"proj\.weight"):
         factory.build("odd", weights=path)
+
+
+class Few(torch.nn.Module):
+    """As many channels as rows: of a square answer nobody could say which is which."""
+
+    def __init__(self, in_chans, flipped, channels, size=None):
+        super().__init__()
+        self.proj, self.flipped, self.size = torch.nn.Conv2d(in_chans, channels, 16, 16), flipped, size
+
+    def forward(self, toa):
+        assert self.size in (None, toa.shape[-1]), "one size"
+        maps = self.proj(toa)
+        return maps.permute(0, 2, 3, 1) if self.flipped else maps
+
+
+@pytest.mark.parametrize("channels", [4, 6, 9])  # of 4 x 6 cells
+@pytest.mark.parametrize("flipped", [True, False])
+def test_rows_and_columns_are_told_from_channels(flipped, channels, monkeypatch):
+    register(monkeypatch, lambda in_chans: Few(in_chans, flipped, channels))
+    encoder = factory.build("odd")
+    assert (encoder.flipped, encoder.channels, encoder.multiple) == ((flipped,) * 4, (channels,) * 4, 16)
+    toa = patches((64, 64))
+    with torch.no_grad():
+        assert torch.equal(answers(encoder, toa)[-1], encoder.model.proj(toa))
+
+
+def test_tokens_that_are_no_grid_are_not_run(monkeypatch):
+    register(monkeypatch, lambda in_chans: Pooled())
+    with pytest.raises(NotRun, match="1 tokens are no grid"):
+        factory.build("odd")
+
+
+class Pooled(torch.nn.Module):
+    def forward(self, toa):
+        return toa.mean((2, 3))[:, None]
+
+
+def test_what_could_be_either_is_not_run(monkeypatch):
+    register(monkeypatch, lambda in_chans: Few(in_chans, True, 14, size=224))
+    with pytest.raises(NotRun, match="cannot be told"):
+        factory.build("odd")
+
+
+ROPE = {"depth": 4, "embed_dim": 32, "num_heads": 2}
+SWIN = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("name", "small"),
+    [
+        ("vit_small_patch16_rope_224", ROPE),
+        ("vit_small_patch16_dinov3", ROPE),
+        ("eva02_tiny_patch14_224", ROPE),
+        ("swin_tiny_patch4_window7_224", SWIN),
+    ],
+)
+def test_buffers_that_no_file_holds_are_computed(name, small, monkeypatch, tmp_path):
+    real = factory._create
+    monkeypatch.setattr(_timm.timm, "create_model", lambda name, **options: real(name, **{**options, **small}))
+    random = factory.build(name, seed=1)
+    assert set(dict(random.named_buffers())) - set(random.state_dict())
+    path = tmp_path / "model.safetensors"
+    save_file(real(name, **small).state_dict(), path)
+    encoder = factory.build(name, weights=path)
+    toa = patches((2 * encoder.multiple, 2 * encoder.multiple))
+    found = answers(encoder, toa)
+    assert not torch.allclose(found[-1], answers(random, toa)[-1], atol=1e-3)
+    inner(random).load_state_dict(inner(encoder).state_dict())
+    assert all(torch.equal(one, other) for one, other in zip(found, answers(random, toa), strict=True))
 
 
 def test_levels_are_quarters_of_a_depth_or_the_coarsest_of_a_pyramid():

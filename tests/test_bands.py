@@ -64,6 +64,13 @@ def test_shuffling_moves_every_role_and_loses_none(table):
     assert sorted(band.role for band in mixed) == sorted(band.role for band in plain)
 
 
+def test_shuffling_leaves_wavelengths_and_says_whose_control_it_is():
+    for _, band in sets.played(SLSTR, sets.choose(SLSTR, "shuffled")):
+        assert band.wavelength == next(one.wavelength for one in SLSTR if one.name == band.name)
+    assert "methods that find bands by role" in sets.SETS["shuffled"]
+    assert "wavelengths stay true" in sets.SETS["shuffled"]
+
+
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from patch_factory import make_images, make_part
+from patch_factory import HLS5, bands, make_images, make_part, toa_and_mask
 from PIL import Image
 
 from benchmark import _embedding_plot, embedding, patchset
@@ -101,6 +101,27 @@ def test_the_surface_of_a_patch_set_is_found_by_patch(part, tmp_path, monkeypatc
     assert {tokens.surfaces[one] for one in tokens.surface} == names
     arrays.strata.clear()
     assert embedding.surface_of(tmp_path, ["c"]) is None
+
+
+def test_a_surface_may_be_a_word_for_each_patch(tmp_path):
+    path, words = tmp_path / "words.zarr", ["sea", "crop", "sea"]
+    attrs = {"sensor": "test", "label_source": "constructed", "label_bands": [], "licence": "none"}
+    with patchset.PatchWriter(path, bands(HLS5), attrs) as writer:
+        toa, mask = toa_and_mask(3, 32, HLS5, seed=0)
+        time, where = np.full(3, np.datetime64("2024-07-01T10:00:00", "s")), np.full(3, 40.0)
+        writer.append(list("abc"), "scene", toa, mask, {"surface": np.array(words)}, time, where, where, where)
+    found = embedding.surface_of(path, ["b", "c"])
+    assert [found.legend[code] for code in found.values] == ["crop", "sea"]
+    tokens = embedding.sample(Averages(), make_images(toa[1:]), np.zeros_like(mask[1:]), found, CONTEXT)
+    assert [tokens.surfaces[one] for one in tokens.surface] == ["crop"] * 16 + ["sea"] * 16
+
+
+@pytest.mark.parametrize(("patches", "shown"), [(1, 1), (10, 10), (64, 64), (65, 64), (1000, 64)])
+def test_few_patches_are_spread_evenly(patches, shown):
+    found = embedding.few(patches)
+    assert len(np.unique(found)) == len(found) == shown
+    assert (found[0], found[-1]) == (0, patches - 1)
+    assert np.ptp(np.diff(found)) <= 1 if patches > 2 else True
 
 
 # Two dimensions

@@ -11,7 +11,7 @@ from prithvi_factory import TIMED, context, fitted, make_part, narrow_backbones
 
 from benchmark import catalog
 from benchmark.api import HLS_ROLES, Budget, NotRun, UserError, Weights
-from models import _memory, _names, _prithvi, prithvi
+from models import _memory, _names, _prithvi, _train, prithvi
 
 BY_NAME = {row.name: row for row in prithvi.ROWS}
 # Trap -> tests that fail if it bites.
@@ -88,7 +88,7 @@ def test_rows_ask_for_what_their_name_says():
         size = row.name.split("-")[1]
         assert f"_{size}" in row.params["backbone"]
         assert ("no plain backbone" in row.note) == (size in ("tiny", "100") and "-tl-" not in row.name)
-        assert ("peft" in row.needs) == (row.params["mode"] == "lora")
+        assert row.needs == prithvi.ROWS[0].needs  # rows with other needs would start a process of their own
     assert BY_NAME["prithvi-300-random-frozen-long"].epochs * Budget().epochs == 150
     assert all(row.epochs == 1 for row in prithvi.ROWS if not row.name.endswith("-long"))
 
@@ -134,6 +134,8 @@ def test_a_name_says_its_factors_and_no_two_rows_say_the_same():
         "input scale": "own",
         "skip": "off",
         "epochs": "x1",
+        "schedule": "constant",
+        "stop": "best",
     }
 
 
@@ -164,6 +166,9 @@ def test_resolving_a_row_gives_the_row(row):
         ("prithvi-300-pretrained-linear", {"kind": "linear", "pretrained": True}),
         ("prithvi-tiny-tl-simpretrained-knn+trainstats", {"kind": "knn", "statistics": "train"}),
         ("prithvi-600-random-unfrozen-long", {"mode": "unfrozen"}),
+        ("prithvi-tiny-random-frozen+cosine", {"schedule": "cosine", "warmup": 0.05, "patience": 0}),
+        ("prithvi-tiny-random-lora+earlystop", {"schedule": "constant", "warmup": 0.0, "patience": 5}),
+        ("prithvi-300-pretrained-unfrozen+trainstats+skip+cosine+earlystop", {"schedule": "cosine", "patience": 5}),
     ],
 )
 def test_names_with_options_and_probes_are_rows(name, params):
@@ -172,6 +177,35 @@ def test_names_with_options_and_probes_are_rows(name, params):
     assert params.items() <= row.params.items()
     assert set(row.params) <= {field.name for field in fields(row.method)}
     assert not row.study_id
+
+
+def test_every_option_is_a_level_of_its_own():
+    names = ("", *(f"+{option}" for option in _names.OPTIONS))
+    levels = [prithvi.resolve(f"prithvi-tiny-random-frozen{option}").factors for option in names]
+    for other in levels[1:]:
+        assert len({name for name in levels[0] if levels[0][name] != other[name]}) == 1
+    assert len({tuple(one.values()) for one in levels}) == len(names)
+
+
+def test_options_of_the_loop_reach_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(_memory, "require", lambda *args: None)
+    monkeypatch.setattr(_train, "train", lambda network, seen, val, ctx, learning: asked.append(learning))
+    for option in ("", "+cosine", "+earlystop"):
+        row, part = prithvi.resolve(f"prithvi-tiny-random-frozen{option}"), make_part()
+        row.method(**row.params).fit(part, part, context())
+    plain = asked[0]
+    assert asked[1:] == [replace(plain, schedule="cosine", warmup=0.05), replace(plain, patience=5)]
+
+
+@pytest.mark.parametrize("backbone", sorted(prithvi.WEIGHTS))
+def test_what_can_be_pretrained_here_has_a_row(backbone):
+    """The file that `pretrain` writes of a backbone is what a row, enumerated or not, asks for."""
+    ((prefix, _), *_) = ((one, key) for one, key in prithvi.PREFIXES.items() if prithvi.BACKBONES[key] == backbone)
+    row = catalog.row(f"{prefix}-simpretrained-frozen")
+    assert row.weights == Weights("", f"{backbone}-simpretrained.safetensors")
+    assert row.params["backbone"] == backbone
+    assert "`python -m benchmark pretrain`, not the published weights" in row.note
 
 
 def test_runs_with_the_scale_of_the_study_keep_their_name_in_it():
@@ -188,7 +222,9 @@ def test_runs_with_the_scale_of_the_study_keep_their_name_in_it():
         "prithvi-tiny-random-linear+skip",
         "prithvi-tiny-random-knn-long",
         "prithvi-tiny-tl-nocoords-random-frozen",
-        "prithvi-300-simpretrained-frozen",
+        "prithvi-tiny-random-linear+cosine",
+        "prithvi-tiny-random-mlp+earlystop",
+        "prithvi-tiny-random-frozen+earlystop+cosine",
         "prithvi-400-random-frozen",
         "unet-random-frozen",
         "prithvi-tiny-frozen",

@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -6,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patch_factory import make_part
 
-from benchmark import planner, splits
-from benchmark.api import Budget, Context, NotRun, Row
+from benchmark import cell as cells
+from benchmark import embedding, planner, splits
+from benchmark.api import Budget, Context, NotRun, Row, UserError
 from benchmark.fitting import Bench, _half, fit, predictions, search
 from benchmark.measure import Meter
 from benchmark.profiles import PROFILES
@@ -59,6 +61,8 @@ class Telling:
             ctx.fact("array", np.zeros(2))
         if self.fault == "refuse":
             raise NotRun("the moon is not full")
+        if self.fault == "stop":
+            raise SystemExit
 
     def predict(self, images, ctx):
         ctx.fact("predicted", len(images))
@@ -104,3 +108,43 @@ def test_trials_leave_no_checkpoints_and_one_that_refuses_is_a_failed_trial(benc
     assert states["none"][0] == "complete"
     assert states["refuse"] == ("fail", "NotRun: the moon is not full")
     assert not list(tuned.cell.training(tuned.out).iterdir())
+
+
+def test_a_trial_that_is_told_to_end_keeps_the_checkpoint_it_has_written(bench):
+    row = replace(bench.row, space=lambda trial: {"fault": trial.suggest_categorical("fault", ["none", "stop"])})
+    tuned = replace(bench, row=row, cell=replace(bench.cell, trials=20))
+    default = Record(tuned.cell.default().key, {}, OK, validation=0.0, laps={"fit": [0.1]})
+    with pytest.raises(SystemExit):
+        search(tuned, default)
+    assert [path.name for path in tuned.cell.training(tuned.out).glob("*/*")] == ["checkpoint"]
+
+
+def test_a_checkpoint_that_changed_after_the_plan_was_made_is_not_fitted_from(bench):
+    file = bench.out / "weights.pt"
+    file.write_bytes(b"planned")
+    known = replace(bench.cell, weights=hashlib.sha256(b"planned").hexdigest())
+    planned = replace(bench, cell=known, plan=replace(bench.plan, weights={"telling": str(file)}))
+    assert fit(planned, {}).context.weights == file
+    file.write_bytes(b"another")
+    with pytest.raises(UserError, match=r"weights\.pt changed after the plan was made; run the command again"):
+        fit(planned, {})
+    file.unlink()
+    with pytest.raises(UserError, match=r"weights\.pt changed after the plan was made"):
+        fit(planned, {})
+
+
+@dataclass
+class Pictured(Telling):
+    def embed(self, images, ctx):
+        self.shown = [*getattr(self, "shown", []), *images.index.tolist()]
+        return np.nan_to_num(images.read())[:, :, ::8, ::8].transpose(0, 2, 3, 1)
+
+
+def test_a_picture_of_features_is_of_few_test_patches(bench, monkeypatch):
+    monkeypatch.setattr(embedding, "PATCHES", 2)
+    fitted = replace(fit(bench, {}), method=Pictured())
+    done = Record(bench.cell.key, {}, OK)
+    bench.cell.folder(bench.out).mkdir(parents=True)
+    cells._keep_embedding(bench, fitted, done)
+    assert fitted.method.shown == [0, 3]
+    assert len(embedding.read(bench.cell.folder(bench.out)).points) <= 2 * 16

@@ -1,6 +1,7 @@
 """Rows of backbones besides Prithvi: names, weights, controls, and a fit of each family."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY
 from torchgeo.models import ScaleMAELarge16_Weights
 
 from benchmark.api import Budget, Context, NotRun, UserError, Weights
-from models import _backbones, _encoders, _foundation, _segmenter, foundation
+from models import _backbones, _encoders, _foundation, _segmenter, _torchgeo, foundation
 
 ROWS = {row.name: row for row in foundation.ROWS}
 ROLES = tuple(band.role for band in SLSTR)
@@ -90,9 +91,8 @@ def test_probes_adapters_and_options_are_resolved():
 
 
 def test_any_name_of_the_registry_is_a_row():
-    row = foundation.resolve("fm:satlas_swin_b_sentinel2_si_ms-random-frozen+trainstats")
+    row = foundation.resolve("fm:satlas_swin_b_sentinel2_si_ms-random-frozen")
     assert row.params["backbone"] == "satlas_swin_b_sentinel2_si_ms"
-    assert row.params["statistics"] == "train"
     assert row.weights is None
     short = foundation.resolve("fm:resnet18.a1_in1k+skip")
     assert short.name == "fm:resnet18.a1_in1k-pretrained-frozen+skip"
@@ -101,6 +101,26 @@ def test_any_name_of_the_registry_is_a_row():
     assert foundation.resolve(short.control).params["pretrained"] is False
     known = foundation.resolve("fm:clay_v1_base")
     assert known.weights == Weights("made-with-clay/Clay-legacy", "v1/clay-v1-base.ckpt")
+
+
+@pytest.mark.parametrize("backbone", _backbones.BACKBONES, ids=lambda backbone: backbone.prefix)
+@pytest.mark.parametrize("mode", ["frozen", "linear"])
+def test_a_backbone_that_declares_no_statistics_has_one_input_scale(backbone, mode):
+    name = f"{backbone.prefix}-random-{mode}"
+    plain, asked = foundation.resolve(name), foundation.resolve(f"{name}+trainstats")
+    levels = [(row.factors["input scale"], row.params["statistics"]) for row in (plain, asked) if row]
+    assert levels == ([("own", "own"), ("train", "train")] if backbone.declares else [("train", "train")])
+    alias = foundation.resolve(f"fm:{backbone.name}-random-{mode}")
+    assert alias.factors["input scale"] == plain.factors["input scale"]
+
+
+def test_the_names_that_declare_statistics_are_those_that_have_them():
+    own = {name for name in TERRATORCH_BACKBONE_REGISTRY if _torchgeo.covers(name) and _torchgeo.statistics(name, [0])}
+    own |= {name for name in TERRATORCH_BACKBONE_REGISTRY if name.startswith("prithvi_eo_")}
+    own |= {f"terramind_v1_{size}" for size in ("tiny", "small", "base", "large")}
+    assert {name for name in TERRATORCH_BACKBONE_REGISTRY if re.fullmatch(foundation.DECLARING, name)} == own
+    declared = {backbone.name for backbone in _backbones.BACKBONES if backbone.declares}
+    assert declared == {backbone.name for backbone in _backbones.BACKBONES} & own
 
 
 @pytest.mark.parametrize("text", ["rf", "fm:", "dofa-base", "dofa-huge-random-frozen", "clay-v1-simpretrained-frozen"])
@@ -138,7 +158,8 @@ def test_a_family_is_fitted_and_predicts(name, tmp_path):
     probability = method.predict(val.images, ctx)
     assert probability.shape == (2, 64, 64)
     assert np.isfinite(probability).all()
-    assert facts["input scale"] == ("own" if name in (TERRAMIND, VIT, RESNET) else "train")
+    level = foundation.resolve(f"fm:{name}").factors["input scale"]
+    assert facts["input scale"] == level == ("own" if name in (TERRAMIND, VIT, RESNET) else "train")
     stored = factory.tensors(name)
     kept = method.network_.encoder.state_dict()
     last = [key for key in kept if key.endswith(("fc2.weight", "net.3.weight", "bn2.bias"))][-1]

@@ -57,6 +57,18 @@ def test_rate_and_share_follow_from_time_and_operations():
     assert 0 < facts["mfu"] < 1
 
 
+def test_operations_are_those_of_a_full_batch():
+    """A resumed fit may begin with the small batch at the end of an epoch."""
+    gauge, network, facts = _gauge.Gauge("cpu", 30), nn.Conv2d(1, 2, 1, bias=False), []
+    for patches in (1, 4, 4, 1):
+        gauge.begin(patches)
+        gauge.count(lambda: network(torch.zeros(patches, 1, 8, 8)))  # noqa: B023
+        gauge.mark("forward")
+        gauge.mark("step")
+        facts.append(gauge.facts(torch.float32).get("step_flop"))
+    assert facts == [None, *[4 * 2 * 2 * 64] * 3]
+
+
 def test_a_short_fit_is_timed_alone():
     assert facts_of(nn.Conv2d(1, 2, 1), epochs=9).keys() == {"step_s"}
     assert facts_of(nn.Conv2d(1, 2, 1), epochs=1, batch=4) == {}  # the one step was the warm-up

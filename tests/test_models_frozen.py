@@ -1,5 +1,7 @@
 import hashlib
+import time
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -30,6 +32,8 @@ def narrow():
         patch.setattr(_memory, "require", lambda *args: None)  # seconds a fit; it has tests of its own
         yield
 
+
+BATCHES = "num_batches_tracked"
 
 # Kept features
 
@@ -91,12 +95,15 @@ def fingerprint(element=0, device="cpu", part=None, ctx=None, **values):
     return _frozen.FrozenEncoder(one.network, one.recipe, element, replace(one.ctx, device=device)).fingerprint
 
 
-def test_fingerprint_pins_weights_bands_scale_and_coordinates(tmp_path):
+def test_fingerprint_pins_weights_bands_scale_and_coordinates(tmp_path, monkeypatch):
+    precisions = {"cpu": torch.float32, "cuda": torch.bfloat16, "cuda:1": torch.float16}
+    monkeypatch.setattr(_train, "precision", precisions.get)
     first = fingerprint()
     assert first == fingerprint(lr=1e-3, dropout=0.3) == fingerprint(mode="head") == fingerprint(skip=True)
     different = [
         fingerprint(element=1),
         fingerprint(device="cuda"),
+        fingerprint(device="cuda:1"),
         fingerprint(ctx=replace(context(), seed=1)),
         fingerprint(part=make_part(("GREEN", *HLS_ROLES[1:]))),
         fingerprint(statistics="train"),
@@ -104,7 +111,7 @@ def test_fingerprint_pins_weights_bands_scale_and_coordinates(tmp_path):
         fingerprint(backbone=LARGE),
         fingerprint(ctx=context(checkpoint(tmp_path, PLAIN)), pretrained=True),
     ]
-    assert len({first, *different}) == 9
+    assert len({first, *different}) == 10
 
 
 def test_fingerprint_pins_what_is_no_weight():
@@ -112,6 +119,36 @@ def test_fingerprint_pins_what_is_no_weight():
     before = _frozen.FrozenEncoder(model, one, 0, context()).fingerprint
     model.encoder.recipe = (*model.encoder.recipe, 0.5)
     assert _frozen.FrozenEncoder(model, one, 0, context()).fingerprint != before
+
+
+def test_fingerprint_pins_the_code_and_the_packages_that_compute_the_maps(monkeypatch):
+    model, read = network(), []
+    before = _frozen.FrozenEncoder(model, recipe(), 0, context()).fingerprint
+    with monkeypatch.context() as patch:
+        patch.setattr(_frozen, "code", lambda *files: read.extend(file.name for file in files) or "other")
+        assert _frozen.FrozenEncoder(model, recipe(), 0, context()).fingerprint != before
+    assert {"_prithvi.py", "_encoder.py", "_segmenter.py", "_train.py", "_frozen.py"} == set(read)
+    for package in ("torch", "terratorch", "timm"):
+        with monkeypatch.context() as patch:
+            patch.setattr(_frozen, "version", lambda name, changed=package: "0" if name == changed else version(name))
+            assert _frozen.FrozenEncoder(model, recipe(), 0, context()).fingerprint != before
+
+
+@pytest.mark.parametrize("mode", ["frozen", "unfrozen"])
+def test_what_a_fit_has_spent_is_not_there_to_train(monkeypatch, mode):
+    """Encoding, or a backbone that loads slowly, takes time that the forecast of the training must know of."""
+    left = []
+    monkeypatch.setattr(_train, "train", lambda network, seen, val, ctx, learning: left.append(ctx.seconds))
+
+    def wait(encoder, images):
+        time.sleep(0.1)
+        return encoder.encode(images)
+
+    monkeypatch.setattr(_memory, "require", lambda *args: time.sleep(0.1))
+    fitted(ctx=replace(context(), features=wait, seconds=50.0), mode=mode)
+    assert 0 < left[0] <= 50 - (0.3 if mode == "frozen" else 0.1)
+    fitted(ctx=replace(context(), features=wait, seconds=0.01), mode=mode)
+    assert left[1] == 0
 
 
 def test_features_beyond_float16_are_refused():
@@ -135,8 +172,15 @@ def test_trap_5_what_is_frozen_stays_and_what_learns_is_counted(monkeypatch, mod
     moved, parts = changed(before[0], method.network_), _segmenter.FROZEN[mode]
     frozen = tuple(f"{part}." for part in parts)
     learning = {name for name, _ in method.network_.named_parameters() if not (frozen and name.startswith(frozen))}
-    assert {name for name in moved if frozen and name.startswith(frozen)} == set()
+    stayed = {name for name in before[0] if frozen and name.startswith(frozen)}
+    estimates = {name for name in stayed if name.rsplit(".", 1)[1] in ("running_mean", "running_var", BATCHES)}
+    assert moved & stayed == estimates
+    assert bool(estimates) == (mode == "head")  # of the norms of its frozen decoder
     assert learning <= moved
+    if mode == "head":
+        assert (
+            _encoder.checksum(method.network_.segmenter.decoder, buffers=False) == method.frozen_["segmenter.decoder"]
+        )
     sizes = {name: parameter.numel() for name, parameter in method.network_.named_parameters()}
     assert method.parameters_ == {"total": sum(sizes.values()), "trainable": sum(sizes[name] for name in learning)}
     assert {name for name, p in method.network_.named_parameters() if p.requires_grad} == learning
@@ -159,7 +203,11 @@ def test_frozen_parts_are_in_evaluation_mode_while_others_train():
     model = network()
     _segmenter.freeze(model, "head")
     _train.train_mode(model)
-    assert not any(module.training for part in (model.encoder, model.segmenter.decoder) for module in part.modules())
+    norms = [module for module in model.segmenter.decoder.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms
+    assert all(module.training for module in norms)  # as in TerraTorch, which leaves random weights no other scale
+    others = (module for part in (model.encoder, model.segmenter.decoder) for module in part.modules())
+    assert not any(module.training for module in others if module not in norms)
     assert model.segmenter.neck.fpn1[1].training
     assert all(module.training for module in model.segmenter.head.modules() if isinstance(module, torch.nn.Dropout))
 

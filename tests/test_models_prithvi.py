@@ -21,8 +21,8 @@ from prithvi_factory import (
 )
 from terratorch.models.backbones import prithvi_vit
 
-from benchmark.api import BRIGHTNESS_TEMPERATURE, HLS_ROLES, NotRun
-from models import _encoder, _memory, _prithvi
+from benchmark.api import BRIGHTNESS_TEMPERATURE, HLS_ROLES, NotRun, UserError
+from models import _encoder, _encoders, _memory, _prithvi
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -153,6 +153,13 @@ def test_trap_2_a_pretrained_row_uses_the_file_and_a_random_row_does_not(tmp_pat
     for pretrained in (True, False):
         method = fitted(ctx=context(path), pretrained=pretrained)
         assert torch.equal(method.network_.encoder.vit.norm.weight, stored) == pretrained
+
+
+@pytest.mark.parametrize("name", ["prithvi_eo_v2_30", "prithvi_eo_v2_100"])  # TerraTorch has statistics of the second
+def test_an_unknown_name_is_answered_with_its_neighbours(name):
+    with pytest.raises(UserError, match=f"no Prithvi is called '{name}'; near it are .*prithvi_eo_v2_[13]00") as caught:
+        _encoders.build(name, bands(HLS_ROLES), coordinates=False, seed=0, weights=None)
+    assert "\n" not in str(caught.value)
 
 
 # Inputs

@@ -192,3 +192,33 @@ def test_patches_and_epochs_are_the_users_to_say(store, tmp_path, profile):
 def test_the_factor_of_a_row_counts_on_top_of_the_epochs(store, tmp_path):
     plan = planner.make(asked(store, tmp_path, rows=("prithvi-300-random-frozen-long",), epochs=4, trials=0), nothing)
     assert [cell.budget.epochs for cell in plan.cells] == [30]
+
+
+def test_all_of_a_profile_takes_the_same_epochs(store, tmp_path):
+    for profile in PROFILES.values():
+        assert {row.epochs for row in catalog.choose(["all"], profile.rows)} == {1.0}, profile.name
+    large = {name for name in catalog.rows() if name.startswith(("prithvi-300-", "prithvi-600-"))}
+    chosen = {row.name for row in catalog.choose(["all"], PROFILES["study"].rows)}
+    assert large - chosen == {"prithvi-300-random-frozen-long", "prithvi-300-pretrained-frozen-long"}
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        ({}, ""),
+        ({"bands": "hls"}, ""),
+        ({"bands": "shuffled"}, "-shuffled"),
+        ({"epochs": 8}, "-e8"),
+        ({"bands": "five", "epochs": 2}, "-five-e2"),
+        ({"bands": "GREEN=RED, red = GREEN"}, "-GREEN=RED-red=GREEN"),
+    ],
+)
+def test_other_bands_or_epochs_make_another_plan(store, tmp_path, given, added):
+    assert planner.make(asked(store, tmp_path, **given), nothing).name == f"plain-smoke{added}"
+
+
+def test_long_lists_of_bands_make_short_names_that_differ(store, tmp_path):
+    lists = ("green,red,nir_narrow,swir_1,swir_2", "green,red,nir_narrow,swir_1=SWIR_2,swir_2=SWIR_1")
+    names = [planner.make(asked(store, tmp_path, bands=text), nothing).name for text in lists]
+    assert names[0] != names[1]
+    assert max(map(len, names)) <= len("plain-smoke") + planner.LONGEST

@@ -482,6 +482,20 @@ def test_a_folder_of_a_run_is_a_method_and_pictures_come_on_request(tmp_path, co
     assert command(args[0], "--method", tmp_path)[0] == 2
 
 
+@pytest.mark.parametrize("name", ["prithvi-made-up+skip", "fm:made-up"])
+def test_a_row_that_a_module_makes_of_its_name_is_a_method(tmp_path, command, monkeypatch, name):
+    row = replace(ROWS["pixelwise"], name=name)
+    monkeypatch.setattr(catalog, "_resolved", {name: row}.get)
+    product_factory.run(tmp_path / "results", row)
+    plan_of(tmp_path, product_factory.cell(row))
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)  # the row's name, not the folder's
+    code, said = command(product_factory.product(tmp_path), "--method", name, "--out", tmp_path / "masks", "--cog")
+    assert code == 0, said
+    stem = f"FAKE_0_{name.replace(':', '-')}"
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [f"{stem}.nc", f"{stem}.tif"]
+
+
 @pytest.mark.skipif("NEPHOSCOPE_SLSTR" not in os.environ, reason="NEPHOSCOPE_SLSTR does not name a folder of products")
 def test_a_thermal_model_predicts_a_real_product(tmp_path, monkeypatch):
     """Brightness temperatures of a day over East Africa; the model knows cold from warm and no more."""

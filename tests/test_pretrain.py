@@ -1,7 +1,9 @@
 """Pretraining: what it reads, what it learns, what it leaves, and that an interruption changes nothing."""
 
+import ast
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from benchmark.api import HLS_ROLES, Budget, Context, NotRun, UserError
 from benchmark.cli import app
 from benchmark.patchset import PatchWriter, arrays, images
 from datasets import _hls_scene, _hls_tables, simulated_hls
-from models import _encoders
+from models import _encoders, _mae
 from models.pretraining import MaskedAutoencoder
 
 SIZE, TRAIN = 32, 16
@@ -54,7 +56,7 @@ def store(tmp_path_factory):
 
 
 def asked(store, out, **changes):
-    few = {"patches": None, "size": SIZE, "epochs": 2, "batch": 4, "lr": 3e-3, "mask_ratio": 0.75, "seed": 0}
+    few = {"patches": None, "size": None, "epochs": 2, "batch": 4, "lr": 3e-3, "mask_ratio": 0.75, "seed": 0}
     return pretrain.Asked(**{"backbone": PLAIN, "data": str(store), **few, "device": "cpu", "out": out, **changes})
 
 
@@ -76,9 +78,9 @@ def same(one, other):
 
 
 def test_loss_falls_on_seen_and_on_held_out_scenes(store):
-    method = fitted(store, epochs=12)
+    method = fitted(store, epochs=18)
     losses = {name: [entry[name] for entry in method.history_] for name in ("train_loss", "val_loss")}
-    assert [entry["epoch"] for entry in method.history_] == list(range(12))
+    assert [entry["epoch"] for entry in method.history_] == list(range(18))
     assert np.mean(losses["train_loss"][-3:]) < 0.75 * losses["train_loss"][0]
     assert losses["val_loss"][-1] < 0.7 * losses["val_loss"][0]
 
@@ -146,6 +148,21 @@ def test_weights_follow_the_seed_and_what_is_hidden(store):
     assert not same(one, fitted(store, 1, mask_ratio=0.5).tensors())
 
 
+def test_the_fingerprint_pins_the_code_that_the_weights_come_from(monkeypatch):
+    """All helpers that the loop imports, but the gate, which refuses data and changes none."""
+    from models import pretraining
+
+    tree = ast.parse(Path(_mae.__file__).read_text())
+    ours = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module.startswith("models")]
+    names = {part for node in ours for part in (node.module.split(".")[1:] or [one.name for one in node.names])}
+    expected = {"pretraining.py", "_mae.py", *(f"{name}.py" for name in names - {"_scales"})}
+    assert {file.name for file in pretraining.FILES} == expected
+    before, read = MaskedAutoencoder().fingerprint, []
+    monkeypatch.setattr(pretraining, "code", lambda *files: read.extend(files) or "other")
+    assert MaskedAutoencoder().fingerprint != before
+    assert tuple(read) == pretraining.FILES
+
+
 def test_finished_work_is_kept_and_a_changed_file_is_made_again(store, tmp_path):
     first = work(store, tmp_path)
     assert not first.kept
@@ -157,8 +174,26 @@ def test_finished_work_is_kept_and_a_changed_file_is_made_again(store, tmp_path)
     assert first.path.read_bytes() == weights
 
 
+def test_a_checkpoint_of_another_request_is_replaced_only_when_told_to(store, tmp_path):
+    first = work(store, tmp_path)
+    weights = first.path.read_bytes()
+    with pytest.raises(
+        UserError, match=r"simpretrained\.safetensors is there .*epochs 2, batch 4.*seed 0\); give --fresh"
+    ):
+        work(store, tmp_path, seed=1)
+    assert first.path.read_bytes() == weights
+    other = work(store, tmp_path, seed=1, fresh=True)
+    assert other.facts["seed"] == 1
+    assert first.path.read_bytes() != weights
+    assert work(store, tmp_path, seed=1).kept
+    other.path.with_suffix(".json").unlink()
+    with pytest.raises(UserError, match=r"is there .*unknown, as no JSON beside it says"):
+        work(store, tmp_path, seed=1)
+    assert not work(store, tmp_path, seed=1, fresh=True).kept
+
+
 def test_reconstructions_are_in_reflectance_and_hide_what_was_asked(store):
-    method = fitted(store, epochs=12)
+    method = fitted(store, epochs=18)
     few = images(arrays(store), np.arange(4), range(len(HLS_ROLES)))
     made, hidden = method.reconstruct(few, 0)
     assert made.shape == few.shape
@@ -196,10 +231,11 @@ def test_the_verb_leaves_checkpoint_facts_and_pictures(store, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"backbone": "prithvi_eo_v9"}, "no Prithvi is called 'prithvi_eo_v9'; there are prithvi_eo_tiny,"),
+        ({"backbone": "prithvi_eo_v9"}, "no Prithvi is called 'prithvi_eo_v9'; near it are prithvi_eo_"),
         ({"mask_ratio": 1.0}, "lies between 0 and 1, and 1.0 was given"),
         ({"patches": 17}, "17 patches were asked for, and the train part of the data has 16"),
         ({"patches": 1}, "patches of two scenes or more"),
+        ({"size": SIZE}, "--size is for data sets that are simulated"),
         ({"data": "nowhere"}, "there is no data set or folder 'nowhere'"),
         ({"backbone": "prithvi_eo_v2_600_tl"}, "takes patches of multiples of 14 pixels, and these are 32 x 32"),
     ],

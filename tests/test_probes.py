@@ -10,7 +10,7 @@ from patch_factory import make_images
 from prithvi_factory import PLAIN, TIMED, checkpoint, context, make_part, narrow_backbones
 
 from benchmark import artifacts
-from benchmark.api import IGNORE, NotRun, Part, UserError
+from benchmark.api import HLS_ROLES, IGNORE, NotRun, Part, UserError
 from benchmark.features import FeatureCache
 from models import _foundation, _probes, _segmenter, _tokens, _train
 from models._encoder import Encoder
@@ -176,7 +176,35 @@ def test_neighbours_are_looked_for_among_so_many(monkeypatch):
     monkeypatch.setattr(_probes, "REFERENCES", 50)
     probe = fitted("knn", neighbours=80)
     assert probe.reference_.shape == (50, 32)
-    assert np.unique(probe.predict(make_part().images, context())).size > 0  # fewer than it was told to ask for
+    cloud = probe.predict(make_part().images, context())  # of all 50, as there are fewer than it was told to ask for
+    np.testing.assert_allclose(cloud, probe.reference_cloud_.mean(), rtol=1e-6)
+
+
+def test_the_hidden_layer_learns_for_as_long_as_the_budget_says(monkeypatch):
+    from sklearn.neural_network import MLPClassifier
+
+    kept = {}
+    monkeypatch.setattr(MLPClassifier, "fit", _noting(MLPClassifier.fit, kept))
+    nothing, either = np.zeros((300, 4), np.float32), np.arange(300) % 2 == 0
+    _probes.Probe(kind="mlp")._fit_mlp(nothing, either, context(epochs=200))
+    losses = kept["model"].loss_curve_
+    assert len(losses) == 200
+    assert int(np.argmin(losses)) < 189  # scikit-learn's own rule would have ended it
+
+
+@pytest.mark.parametrize(
+    ("statistics", "roles", "said"),
+    [
+        ("own", HLS_ROLES, "own"),
+        ("train", HLS_ROLES, "train"),
+        ("own", ("CIRRUS", "GREEN"), "own, of unknown bands train"),
+    ],
+)
+def test_input_scale_is_on_record(statistics, roles, said):
+    facts = {}
+    probe = fitted(part=make_part(roles), ctx=replace(context(), fact=facts.__setitem__), statistics=statistics)
+    assert facts["input scale"] == said
+    assert (facts["input mean"], facts["input std"]) == (probe.scale_["mean"], probe.scale_["std"])
 
 
 def test_what_cannot_be_fitted_is_said(tmp_path):

@@ -44,8 +44,18 @@ class Faulty:
             return np.zeros(3)
         return np.full((len(images), *images.shape[2:]), np.nan if self.fault == "nan" else 0.25)
 
+@dataclass
+class Shown(Faulty):
+    picture: str = ""
+
+    def embed(self, images, ctx):
+        if self.picture == "hang":
+            time.sleep(600)
+        raise RuntimeError("no canvas")
+
 FAULTS = ("none", "raise", "refuse", "kill", "leave", "hang", "shape", "nan", "resume")
 ROWS = tuple(Row(f"faulty-{fault}", "floor", Faulty, {"fault": fault}) for fault in FAULTS)
+ROWS += tuple(Row(f"shown-{picture}", "floor", Shown, {"picture": picture}) for picture in ("hang", "raise"))
 """
 
 
@@ -122,6 +132,34 @@ def test_a_killed_fit_finds_its_checkpoints_again_and_leaves_none_when_it_ends_w
     assert json.loads(done.read_text())["facts"] == {"resumed": True}
     again = benchmark(checkout, *args, "--fresh")
     assert again.returncode == 1, "a fit that is run afresh takes nothing up"
+
+
+def test_scores_stand_where_the_picture_of_features_takes_too_long_or_fails(checkout, store, tmp_path):
+    args = ("run", "shown-*", "--data", store, "--profile", "smoke", "--out", tmp_path)
+    done = benchmark(checkout, *args)
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = {path.parent.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("runs/**/record.json")}
+    assert [kept[f"shown-{name}"]["status"] for name in ("hang", "raise")] == ["ok", "ok"]
+    assert kept["shown-raise"]["facts"]["embedding"] == "failed: RuntimeError: no canvas"
+    assert kept["shown-raise"]["environment"]["packages"]
+    assert kept["shown-raise"]["counts"] == kept["shown-hang"]["counts"]
+    assert not list(tmp_path.glob("training/*"))
+    again = benchmark(checkout, *args).stdout
+    assert again.count("kept from before") == 2
+
+
+def test_views_of_each_plan_are_kept_apart_and_those_of_the_last_lie_above(checkout, store, tmp_path):
+    args = ("run", "threshold", "--data", store, "--profile", "smoke", "--out", tmp_path)
+    for more in ((), ("--bands", "shuffled", "--epochs", "2")):
+        done = benchmark(checkout, *args, *more)
+        assert done.returncode == 0, done.stdout + done.stderr
+    names = ("plain-smoke", "plain-smoke-shuffled-e2")
+    assert {path.stem for path in (tmp_path / "plans").iterdir()} == set(names)
+    tables = [(tmp_path / "reports" / name / "leaderboard.csv").read_text() for name in names]
+    assert tables[0] != tables[1] == (tmp_path / "leaderboard.csv").read_text()
+    assert (tmp_path / "reports/plain-smoke/report.html").stat().st_size > 1000
+    pictures = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {path.name for path in (tmp_path / "reports" / names[1] / "plots").iterdir()} == pictures != set()
 
 
 def test_a_record_holds_bands_with_their_roles_and_boundaries(checkout, store, tmp_path):

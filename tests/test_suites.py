@@ -155,3 +155,15 @@ def test_equal_steps_are_equal_and_every_frozen_start_has_its_control(store, tmp
     assert fnmatch.filter(rows, "*-simpretrained-*")
     assert fnmatch.filter(rows, "*-lora*")
     assert {catalog.row(row).control for row in rows} - {""} <= rows
+
+
+def test_a_control_gets_the_epochs_of_the_row_that_brought_it(store, tmp_path, toml):
+    row, control = "prithvi-tiny-pretrained-frozen", "prithvi-tiny-random-frozen"
+    text = TOML.replace('"threshold*"', f'"{row}"').replace("majority = 9", f"{row} = 9")
+    plan = make(store, tmp_path, suite=toml(text))
+    assert plan.controls == (control,)
+    assert {cell.row: cell.budget.epochs for cell in plan.cells} == {"majority": 4, row: 9, control: 9}
+    assert {cell.budget.epochs for cell in make(store, tmp_path, suite=toml(text), epochs=2).cells} == {2}
+    named = text.replace(f"{row} = 9", f"{row} = 9, {control} = 3").replace(f'"{row}"', f'"{row}", "{control}"')
+    plan = make(store, tmp_path, suite=toml(named))
+    assert {cell.row: cell.budget.epochs for cell in plan.cells} == {"majority": 4, row: 9, control: 3}

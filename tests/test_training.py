@@ -3,6 +3,7 @@
 import signal
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_the_loop_gives_the_bits_of_a_plain_loop():
 
 
 def test_two_fits_give_the_same_bits_and_other_seeds_do_not():
-    first, again, other = run(), run(), run(learning=replace(LEARNING, lr=2e-3))
+    first, again, other = run(), run(), run(seed=6)
     assert equal(first[0], again[0])
     assert first[1] == again[1]
     assert not equal(first[0], other[0])
@@ -257,15 +258,70 @@ def test_a_killed_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch, reads):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_fit_killed_between_checkpoints_repeats_a_part(tmp_path):
+def saving_at(monkeypatch, step, reads):
+    """Return a trap that lets a checkpoint be written after one step alone, and ends the fit after so many reads."""
+    killed, done = killed_after(reads), []
+
+    def trap():
+        killed()
+        done.append(1)
+        monkeypatch.setattr(_loop_checkpoint, "SECONDS", -1.0 if len(done) == step else 300.0)
+
+    return trap
+
+
+@pytest.mark.parametrize("step", [2, 3])  # the last of an epoch is 3
+def test_a_fit_killed_between_checkpoints_repeats_a_part(tmp_path, monkeypatch, step):
     whole, curve, _ = run()
     with pytest.raises(Killed):
-        run(seen=make_samples(trap=killed_after(5)), training=tmp_path)
+        run(seen=make_samples(trap=saving_at(monkeypatch, step, 5)), training=tmp_path)
     read = []
     again, again_curve, _ = run(seen=make_samples(trap=lambda: read.append(1)), training=tmp_path)
-    assert len(read) == 6
+    assert len(read) == 9 - step
     assert equal(again, whole)
     assert again_curve == curve
+
+
+def test_the_time_before_a_kill_is_on_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(_loop_checkpoint, "SECONDS", -1.0)
+    seen, network = slow(0.02)
+    assert "resumed_s" not in run(network, seen=seen, training=tmp_path)[2]
+    spent = []
+    for reads in (2, 2, 100):
+        seen, network = slow(0.02)
+        network.load_state_dict({name: torch.ones_like(value) for name, value in network.state_dict().items()})
+        seen = replace(seen, inputs=trapped(seen.inputs, killed_after(reads)))
+        facts, begin = {}, time.monotonic()
+        with suppress(Killed):
+            run(network, seen=seen, training=tmp_path, fact=facts.__setitem__)
+        spent.append((facts.get("resumed_s", 0.0), time.monotonic() - begin))
+    (none, first), (once, second), (twice, _) = spent
+    assert none == 0
+    assert 0.04 <= once <= first
+    assert once + 0.04 <= twice <= first + second
+
+
+def trapped(inputs, trap):
+    return lambda rows, elements: (trap(), inputs(rows, elements))[1]
+
+
+def test_checkpoints_are_no_more_frequent_than_asked_however_long_they_take(tmp_path, monkeypatch):
+    """Neither the end of an epoch nor the time of writing brings one forward."""
+    written = []
+    monkeypatch.setattr(_loop_checkpoint, "write", lambda *args: written.append(1))
+    run(training=tmp_path)
+    assert not written
+    clock = [0.0]
+    monkeypatch.setattr(_loop.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(_loop_checkpoint, "SECONDS", 2.5)
+
+    def write(*args):
+        written.append(clock[0])
+        clock[0] += 10
+
+    monkeypatch.setattr(_loop_checkpoint, "write", write)
+    run(seen=make_samples(trap=lambda: clock.__setitem__(0, clock[0] + 1)), training=tmp_path)
+    assert written == [3.0, 16.0, 29.0]  # after each third step of a second; 10 s are those of the writing before
 
 
 def test_pieces_are_remembered(tmp_path, monkeypatch):
@@ -281,7 +337,8 @@ def test_pieces_are_remembered(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change", ["network", "learning", "seed", "budget", "broken"])
-def test_a_checkpoint_of_another_fit_is_ignored_and_said(tmp_path, capsys, change):
+def test_a_checkpoint_of_another_fit_is_ignored_and_said(tmp_path, monkeypatch, capsys, change):
+    monkeypatch.setattr(_loop_checkpoint, "SECONDS", -1.0)
     with pytest.raises(Killed):
         run(seen=make_samples(trap=killed_after(4)), training=tmp_path)
     changes = {
@@ -312,7 +369,7 @@ def test_a_terminated_fit_leaves_a_checkpoint(tmp_path):
     assert equal(again, whole)
 
 
-def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch, capsys):
     _loop_checkpoint.write(tmp_path, "key", {"value": 1})
 
     def fail(state, file):
@@ -320,9 +377,29 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="no space"):
-        _loop_checkpoint.write(tmp_path, "key", {"value": 2})
+    _loop_checkpoint.write(tmp_path, "key", {"value": 2})
+    assert "no space" in capsys.readouterr().out
     assert _loop_checkpoint.read(tmp_path, "key")["value"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == [_loop_checkpoint.FILE]
+
+
+@pytest.mark.parametrize("fault", ["full", "no folder"])
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_fit(tmp_path, monkeypatch, capsys, fault):
+    whole, curve, _ = run()
+    monkeypatch.setattr(_loop_checkpoint, "SECONDS", 0.0 if fault == "full" else -1.0)
+    folder = tmp_path / "training"
+    if fault == "full":
+        folder.mkdir()
+        (folder / f"{_loop_checkpoint.FILE}.part").symlink_to("/dev/full")
+    else:
+        folder.write_text("a file")
+    state, same, _ = run(training=folder)
+    said = capsys.readouterr().out.splitlines()
+    assert "cannot be written, the fit goes on" in said[0]
+    assert all("checkpoint" in line for line in said)
+    assert equal(state, whole)
+    assert same == curve
+    assert not folder.is_dir() or not list(folder.iterdir())
 
 
 def slow(seconds):
@@ -342,7 +419,7 @@ class Wait(nn.Module):
 def test_a_fit_that_is_sure_to_take_too_long_is_not_run():
     seen, network = slow(0.02)
     with pytest.raises(
-        NotRun, match=r"a step takes [\d.]+ s and 400 steps .* than the 5 s of this profile: take fewer"
+        NotRun, match=r"a step takes [\d.]+ s and 400 steps .* than the 5 s that this profile leaves: take fewer"
     ):
         run(network, seen=seen, epochs=100, seconds=5.0)
 

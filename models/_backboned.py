@@ -1,0 +1,71 @@
+"""What every method with a backbone does before its own work: the weights, the scale, and both again when loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.api import Band, Context, Images, NotRun, UserError
+
+if TYPE_CHECKING:
+    from models._encoder import Encoder
+
+
+class Backboned:
+    """A method with a backbone: its fields, and what `begin` keeps in it."""
+
+    backbone: str
+    coordinates: bool
+    pretrained: bool
+    statistics: str
+    bands_: list[dict[str, Any]]
+    seed_: int
+    weights_: str
+    scale_: dict[str, list[float]]
+
+
+def begin(method: Backboned, images: Images, ctx: Context) -> Encoder:
+    """Return the encoder; keep bands, seed, weights and scale in the method, and the scale on record.
+
+    Raises:
+        NotRun: there are no weights to start from.
+        UserError: the images have another scale than the backbone declares.
+    """
+    from models import _scales
+
+    if method.pretrained and ctx.weights is None:
+        raise NotRun(f"{method.backbone} needs its published weights, and they are not here")
+    method.bands_ = [asdict(band) for band in images.bands]
+    method.seed_ = ctx.seed
+    method.weights_ = str(ctx.weights) if method.pretrained else ""
+    encoder = build(method, method.weights_)
+    method.scale_ = _scales.on_record(encoder.statistics, images, method.statistics, ctx)
+    return encoder
+
+
+def build(method: Backboned, weights: str) -> Encoder:
+    """Return the encoder with the file's weights, with "" with random ones.
+
+    Raises:
+        UserError: the file is gone.
+    """
+    from models import _encoders
+
+    if weights and not Path(weights).is_file():
+        raise UserError(f"the weights of {method.backbone} are no longer at {weights}")
+    return _encoders.build(
+        method.backbone,
+        [Band(**band) for band in method.bands_],
+        coordinates=method.coordinates,
+        seed=method.seed_,
+        weights=Path(weights) if weights else None,
+    )
+
+
+def compare(method: Backboned, found: Mapping[str, str], kept: Mapping[str, str]) -> None:
+    """Raise UserError where frozen parts have other checksums than those kept when the method was trained."""
+    if found != kept:
+        source = method.weights_ or f"seed {method.seed_}"
+        raise UserError(f"{method.backbone} built from {source} has other weights than when this method was trained")
