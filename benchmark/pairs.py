@@ -30,12 +30,22 @@ CONTRASTS = (
     ("skip", "on", "off"),
     ("input scale", "train", "own"),
     ("wavelengths", "true", "wrong"),
+    ("schedule", "cosine", "constant"),
+    ("stop", "early", "best"),
 )
 CLASSICAL = ("unet", "lightgbm", "random-forest")
 FOUNDATION = "foundation"  # family of the rows that are held against them
 EFFECT, AGAINST = "effect", "against"
-_UNTOLD = ("skip", "input scale", "wavelengths", "epochs")  # factors whose levels do not speak for themselves
-_PLAIN = {"skip": "off", "input scale": "own", "epochs": "x1", ENCODING: "plain", "wavelengths": "true"}
+_UNTOLD = ("skip", "input scale", "wavelengths", "schedule", "stop", "epochs")  # factors whose levels do not speak for themselves
+_PLAIN = {
+    "skip": "off",
+    "input scale": "own",
+    "epochs": "x1",
+    ENCODING: "plain",
+    "wavelengths": "true",
+    "schedule": "constant",
+    "stop": "best",
+}
 
 
 @dataclass(frozen=True)
