@@ -36,7 +36,8 @@ CONTRASTS = (
 CLASSICAL = ("unet", "lightgbm", "random-forest")
 FOUNDATION = "foundation"  # family of the rows that are held against them
 EFFECT, AGAINST = "effect", "against"
-_UNTOLD = ("skip", "input scale", "wavelengths", "schedule", "stop", "epochs")  # factors whose levels do not speak for themselves
+# Factors whose levels do not speak for themselves.
+_UNTOLD = ("skip", "input scale", "wavelengths", "schedule", "stop", "epochs")
 _PLAIN = {
     "skip": "off",
     "input scale": "own",
