@@ -64,7 +64,7 @@ class Foundation(Backboned):
             NotRun: there are no weights to start from, or no times and locations, or too little memory or time.
             UserError: the input has another scale than the backbone's.
         """
-        from models import _backboned, _encoder, _memory, _train
+        from models import _backboned, _encoder, _loop, _memory, _train
 
         begin = time.monotonic()
         known = [_encoder.known_coordinates(part.images, self.coordinates) for part in (train, val)]
@@ -74,7 +74,7 @@ class Foundation(Backboned):
         learning = _train.Learning(self.lr, self.weight_decay, self.schedule, self.warmup, self.patience)
         network, seen, judged = self._lesson(train, val, known, ctx)
         left = max(ctx.seconds - (time.monotonic() - begin), 0.0)
-        _train.train(network, seen, judged, replace(ctx, seconds=left), learning)
+        _loop.train(network, seen, judged, replace(ctx, seconds=left), learning)
 
     def _lesson(
         self, train: Part, val: Part, known: Sequence[tuple[np.ndarray, ...]], ctx: Context

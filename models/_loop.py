@@ -1,4 +1,4 @@
-"""The training loop as Lightning runs it: epochs, the best of them, and the checkpoint of an unfinished fit."""
+"""The one training loop of every network, run by Lightning: epochs, the best of them, and the unfinished fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 
-from benchmark.api import Context, NotRun
+from benchmark.api import Context, NotRun, UserError
 from models import _loop_checkpoint as checkpoint
 from models import _train
 from models._gauge import Gauge
@@ -27,7 +27,41 @@ TIMED = 3  # steps after which the time of a fit is foretold
 Batch = tuple[tuple[np.ndarray, ...], np.ndarray]
 
 
-def fit(network: nn.Module, seen: Samples, val: Samples, ctx: Context, learning: Learning) -> dict[str, Tensor] | None:
+def train(network: nn.Module, seen: Samples, val: Samples, ctx: Context, learning: Learning) -> None:
+    """Train for ctx.budget.epochs * ceil(n / batch) steps and leave the epoch with the best val score in place.
+
+    A fit that was killed goes on from its checkpoint in ctx.training. On a CPU two fits with one seed give the same
+    bits, whether killed or not, as long as the number of threads stays. On CUDA they agree to within rounding: the
+    backward passes of interpolation and padding add in any order there, and their deterministic forms are not asked
+    for. Nothing is compiled: on a CPU torch.compile took minutes for the small UNet and its steps became no faster.
+
+    Args:
+        network: its arguments are the arrays of `Samples.inputs`, its answer logits (n, 2, y, x).
+        seen: patches to learn from.
+        val: patches to choose the epoch on.
+        ctx: seed, device, budget, score, report, fact, training and seconds.
+        learning: what is free in the loop.
+
+    Raises:
+        UserError: patches that are not square cannot be turned, or the schedule is unknown.
+        NotRun: the fit is sure to take longer than ctx.seconds, or a patch alone does not fit the device's memory.
+    """
+    _check_square(seen, ctx)
+    _train.place(network, ctx.device)
+    with _train.seeded(ctx.seed, ctx.device):
+        best = _fit(network, seen, val, ctx, learning)
+    if best is not None:
+        network.load_state_dict(best, strict=False)
+    _train.place(network, ctx.device).eval()
+
+
+def _check_square(seen: Samples, ctx: Context) -> None:
+    rows, columns = seen.masks(np.array([0])).shape[1:]
+    if ctx.budget.orientations != 1 and rows != columns:
+        raise UserError(f"patches of {rows} x {columns} pixels cannot be turned: set orientations to 1")
+
+
+def _fit(network: nn.Module, seen: Samples, val: Samples, ctx: Context, learning: Learning) -> dict[str, Tensor] | None:
     """Train the network and return what it had learned at the best epoch, None where no score was a number."""
     loop = Loop(network, seen, val, ctx, learning)
     loop.resume()

@@ -1,4 +1,4 @@
-"""The one training loop of every network, and what goes into it: the same loss, optimiser and steps for all."""
+"""What goes into the training of every network: samples, scale, loss, precision and prediction, the same for all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.api import CLEAR, CLOUD, IGNORE, Context, Images, UserError
+from benchmark.api import CLEAR, CLOUD, IGNORE, Context, Images
 
 ESTIMATES = "estimates"  # attribute of a frozen norm that goes on estimating mean and variance
 Inputs = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
@@ -146,36 +146,6 @@ def place(network: nn.Module, device: str) -> nn.Module:
     return network
 
 
-def train(network: nn.Module, seen: Samples, val: Samples, ctx: Context, learning: Learning) -> None:
-    """Train for ctx.budget.epochs * ceil(n / batch) steps and leave the epoch with the best val score in place.
-
-    A fit that was killed goes on from its checkpoint in ctx.training. On a CPU two fits with one seed give the same
-    bits, whether killed or not, as long as the number of threads stays. On CUDA they agree to within rounding: the
-    backward passes of interpolation and padding add in any order there, and their deterministic forms are not asked
-    for. Nothing is compiled: on a CPU torch.compile took minutes for the small UNet and its steps became no faster.
-
-    Args:
-        network: its arguments are the arrays of `Samples.inputs`, its answer logits (n, 2, y, x).
-        seen: patches to learn from.
-        val: patches to choose the epoch on.
-        ctx: seed, device, budget, score, report, fact, training and seconds.
-        learning: what is free in the loop.
-
-    Raises:
-        UserError: patches that are not square cannot be turned, or the schedule is unknown.
-        NotRun: the fit is sure to take longer than ctx.seconds, or a patch alone does not fit the device's memory.
-    """
-    from models import _loop  # Lightning takes seconds to import, and prediction does without
-
-    _check_square(seen, ctx)
-    place(network, ctx.device)
-    with seeded(ctx.seed, ctx.device):
-        best = _loop.fit(network, seen, val, ctx, learning)
-    if best is not None:
-        network.load_state_dict(best, strict=False)
-    place(network, ctx.device).eval()
-
-
 def predict(network: nn.Module, inputs: Inputs, count: int, ctx: Context) -> np.ndarray:
     """Return the cloud probability, (count, y, x) float32."""
     place(network, ctx.device).eval()
@@ -199,12 +169,6 @@ def keep_estimating(part: nn.Module) -> None:
     for module in part.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             setattr(module, ESTIMATES, True)
-
-
-def _check_square(seen: Samples, ctx: Context) -> None:
-    rows, columns = seen.masks(np.array([0])).shape[1:]
-    if ctx.budget.orientations != 1 and rows != columns:
-        raise UserError(f"patches of {rows} x {columns} pixels cannot be turned: set orientations to 1")
 
 
 def judge(network: nn.Module, val: Samples, ctx: Context) -> tuple[float, float]:

@@ -32,7 +32,7 @@ class SmallUNet:
 
     def fit(self, train: Part, val: Part, ctx: Context) -> None:
         """Train on `train`, bands standardised by its own statistics; `val` chooses the epoch."""
-        from models import _train
+        from models import _loop, _train
 
         mean, std = _train.band_statistics(train.images)
         self.scale_ = {"mean": mean, "std": std}
@@ -43,7 +43,7 @@ class SmallUNet:
             _train.Samples(len(part), _train.image_inputs(part.images), part.masks) for part in (train, val)
         )
         learning = _train.Learning(self.lr, self.weight_decay, self.schedule, self.warmup)
-        _train.train(self.network_, seen, judged, ctx, learning)
+        _loop.train(self.network_, seen, judged, ctx, learning)
 
     def build_network(self) -> None:
         """Make the untrained network in `network_`."""

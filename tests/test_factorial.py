@@ -11,7 +11,7 @@ from prithvi_factory import TIMED, context, fitted, make_part, narrow_backbones
 
 from benchmark import catalog
 from benchmark.api import HLS_ROLES, Budget, NotRun, UserError, Weights
-from models import _memory, _names, _prithvi, _train, prithvi
+from models import _loop, _memory, _names, _prithvi, prithvi
 
 BY_NAME = {row.name: row for row in prithvi.ROWS}
 # Trap -> tests that fail if it bites.
@@ -190,7 +190,7 @@ def test_every_option_is_a_level_of_its_own():
 def test_options_of_the_loop_reach_it(monkeypatch):
     asked = []
     monkeypatch.setattr(_memory, "require", lambda *args: None)
-    monkeypatch.setattr(_train, "train", lambda network, seen, val, ctx, learning: asked.append(learning))
+    monkeypatch.setattr(_loop, "train", lambda network, seen, val, ctx, learning: asked.append(learning))
     for option in ("", "+cosine", "+earlystop"):
         row, part = prithvi.resolve(f"prithvi-tiny-random-frozen{option}"), make_part()
         row.method(**row.params).fit(part, part, context())

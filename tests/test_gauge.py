@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmark.api import Budget, Context
-from models import _gauge, _train, _unet
+from models import _gauge, _loop, _train, _unet
 
 LEARNING = _train.Learning(1e-3, 1e-2)
 TIMES = {"step_s", "step_flop", "flop_per_s", "matmul_flop_per_s", "mfu"}
@@ -36,7 +36,7 @@ def facts_of(network, epochs, device="cpu", size=8, batch=2):
         score=lambda *_: 0.5,
         fact=lambda name, value: facts.update({name: value}),
     )
-    _train.train(network, samples, samples, ctx, LEARNING)
+    _loop.train(network, samples, samples, ctx, LEARNING)
     return facts
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.api import IGNORE, Band, Budget, Context, Images, Part, UserError
-from models import _loop_step, _train, _unet, unet
+from models import _loop, _loop_step, _train, _unet, unet
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +154,7 @@ def test_order_of_patches_is_that_of_the_seed():
             lambda which, elements, rows=rows: rows.extend(which) or (part.images.read(which),),
             part.masks,
         )
-        _train.train(network, samples, samples, Context(seed, budget=Budget(2, 4)), _train.Learning(0.0, 0.0))
+        _loop.train(network, samples, samples, Context(seed, budget=Budget(2, 4)), _train.Learning(0.0, 0.0))
         orders.append((rows[:16], rows[32:48]))
     assert orders[0] == orders[1] != orders[2]
     assert orders[0][0] != orders[0][1]

@@ -61,7 +61,7 @@ def run(network=None, learning=LEARNING, seen=None, **changes):
     ctx = context(
         **{"report": lambda epoch, **values: curve.append((epoch, values)), "fact": facts.__setitem__, **changes}
     )
-    _train.train(network, seen or make_samples(), make_samples(4, 1), ctx, learning)
+    _loop.train(network, seen or make_samples(), make_samples(4, 1), ctx, learning)
     return {name: value.clone() for name, value in network.state_dict().items()}, curve, facts
 
 
