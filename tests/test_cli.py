@@ -89,7 +89,7 @@ def test_options_of_run_reach_the_plan_and_controls_are_named(folder, tmp_path, 
     ]
     done = CliRunner().invoke(cli.app, ["run", *map(str, options)])
     assert done.exit_code == 0, done.output
-    assert "patches-tiny: train 2 of 4, val 1 of 1, test 1 of 1" in done.output
+    assert "patches-tiny-study-e3: train 2 of 4, val 1 of 1, test 1 of 1" in done.output
     assert "run beside the rows they are controls of: prithvi-tiny-random-frozen" in done.output
     (plan,) = plans
     assert {cell.row for cell in plan.cells} == {

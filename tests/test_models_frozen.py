@@ -23,7 +23,7 @@ from prithvi_factory import (
 
 from benchmark import artifacts
 from benchmark.api import HLS_ROLES, NotRun, UserError
-from models import _encoder, _foundation, _frozen, _loop_step, _lora, _memory, _prithvi, _segmenter, _train
+from models import _encoder, _foundation, _frozen, _loop, _loop_step, _lora, _memory, _prithvi, _segmenter, _train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -138,7 +138,7 @@ def test_fingerprint_pins_the_code_and_the_packages_that_compute_the_maps(monkey
 def test_what_a_fit_has_spent_is_not_there_to_train(monkeypatch, mode):
     """Encoding, or a backbone that loads slowly, takes time that the forecast of the training must know of."""
     left = []
-    monkeypatch.setattr(_train, "train", lambda network, seen, val, ctx, learning: left.append(ctx.seconds))
+    monkeypatch.setattr(_loop, "train", lambda network, seen, val, ctx, learning: left.append(ctx.seconds))
 
     def wait(encoder, images):
         time.sleep(0.1)

@@ -299,7 +299,7 @@ def test_unet_on_cuda_answers_as_on_cpu():
 
 def test_the_row_with_a_cosine_differs_from_the_plain_one_in_its_schedule(monkeypatch):
     asked = []
-    monkeypatch.setattr(_train, "train", lambda network, seen, val, ctx, learning: asked.append(learning))
+    monkeypatch.setattr(_loop, "train", lambda network, seen, val, ctx, learning: asked.append(learning))
     for row in (unet.ROWS[0], unet.resolve("unet+cosine")):
         row.method(**row.params, base=4).fit(make_part(), make_part(), context())
     assert asked[1] == replace(asked[0], schedule="cosine", warmup=0.05)
