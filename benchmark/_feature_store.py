@@ -18,9 +18,8 @@ import numpy as np
 
 from benchmark.api import Images, UserError, digest
 
-_verified: set[tuple[str, str, int]] = (
-    set()
-)  # file, key and checksum of the slots that this process has read or written
+# File, key and checksum of the slots that this process has read or written.
+_verified: set[tuple[str, str, int]] = set()
 _known_keys: dict[str, list[str]] = {}
 
 

@@ -20,7 +20,8 @@ class HubAway(NotRun):
 def locate(weights: Weights, folder: Path | None, ask_hub: bool = True, pretrained: Path | None = None) -> Path:
     """Return the checkpoint's file: from `folder`, else from the hub (its cache first), as TerraTorch would.
 
-    One that is on no hub is looked for in `pretrained` instead.
+    In a folder one that is named after the repository comes first: some repositories' files share a name. One that is
+    on no hub is looked for in `pretrained` instead.
 
     Args:
         weights: what is wanted.
@@ -33,8 +34,9 @@ def locate(weights: Weights, folder: Path | None, ask_hub: bool = True, pretrain
         NotRun: it cannot be had for another reason; the message says why and what to do.
     """
     near = [folder] if weights.repo else [folder, pretrained]
-    found = next((place / weights.file for place in near if place and (place / weights.file).is_file()), None)
-    return found or _from_hub(weights, ask_hub)
+    own = Path(weights.repo).name
+    files = (path for place in near if place for path in (place / own / weights.file, place / weights.file))
+    return next((path for path in files if path.is_file()), None) or _from_hub(weights, ask_hub)
 
 
 def _from_hub(weights: Weights, ask: bool) -> Path:
@@ -53,7 +55,8 @@ def _from_hub(weights: Weights, ask: bool) -> Path:
 
 
 def _sentence(weights: Weights, why: str) -> str:
-    remedy = f"put {weights.file} from {weights.repo} into a folder and give it as --weights-dir"
+    own = Path(weights.repo).name
+    remedy = f"put {weights.file} from {weights.repo} into a folder, or there into {own}/, and give it as --weights-dir"
     return f"weights {weights.file} could not be had ({why}); {remedy}"
 
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from benchmark.api import Band, Context, Images, NotRun, UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from models._encoder import Encoder
 
 
 class Backboned:
-    """A method with a backbone: its fields, and what `begin` keeps in it."""
+    """A method with a backbone: its fields, what `begin` keeps in it, and the network that the method makes."""
 
     backbone: str
     coordinates: bool
@@ -24,6 +26,14 @@ class Backboned:
     seed_: int
     weights_: str
     scale_: dict[str, list[float]]
+    network_: Any
+
+    def embed(self, images: Images, ctx: Context) -> np.ndarray:
+        """Return the last map of the backbone on cells that cover the patch, (n, rows, columns, channels) float32."""
+        from models import _frozen, _tokens
+
+        maps = _frozen.last_maps(self.network_, images, self.coordinates, ctx)
+        return _tokens.on_patch(maps, self.network_.encoder, images.shape[-2:])
 
 
 def begin(method: Backboned, images: Images, ctx: Context) -> Encoder:

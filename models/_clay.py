@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmark.api import Band
 from models import _loading, _train
-from models._encoder import Encoder
+from models._encoder import Encoder, as_map, quarters
 
 # Metres of a pixel that the position encoding is told: TerraTorch's default; 500 m is far from what Clay was shown.
 GROUND = 1.0
@@ -38,7 +38,7 @@ class Clay(Encoder):
         super().__init__()
         self.model = model
         self.wavelengths = tuple(wavelengths)
-        self.layers = tuple(len(model.transformer.layers) * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+        self.layers = quarters(len(model.transformer.layers))
         self.channels = (model.dim,) * 4
         self.multiple = model.patch_size
         self.recipe = (*self.layers, *self.wavelengths, GROUND)
@@ -51,7 +51,7 @@ class Clay(Encoder):
         tokens = tokens + torch.nn.functional.pad(positions, (0, METADATA))
         cls = self.model.cls_token.expand(len(toa), -1, -1)
         answers = self.model.transformer(torch.cat([cls, tokens], 1))
-        return [answers[layer][:, 1:].transpose(1, 2).unflatten(2, grid) for layer in self.layers]
+        return [as_map(answers[layer], grid) for layer in self.layers]
 
 
 def build(name: str, bands: Sequence[Band], *, seed: int, weights: Path | None) -> Clay:

@@ -14,7 +14,7 @@ from torchgeo.models.scale_mae import get_2d_sincos_pos_embed_with_resolution
 
 from benchmark.api import Band, NotRun
 from models import _loading, _train
-from models._encoder import Encoder
+from models._encoder import ADAPTED, Encoder, as_map, quarters
 
 WRONG = "_wrongwaves"  # end of the name of the variant that is told wrong wavelengths
 
@@ -30,11 +30,11 @@ class Dofa(Encoder):
         wavelengths: in um, of each input band.
     """
 
-    adapted = ("attn.qkv.q_linear", "attn.qkv.v_linear", "mlp.fc1", "mlp.fc2")
+    adapted = ADAPTED
 
     def __init__(self, model: dofa.DOFA, wavelengths: Sequence[float]) -> None:
         super().__init__()
-        layers = [len(model.blocks) * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+        layers = list(quarters(len(model.blocks)))
         self.wrapped = DOFAEncoderWrapper(model, list(wavelengths), None, layers)
         self.channels = (model.embed_dim,) * 4
         self.multiple = model.patch_size
@@ -45,7 +45,7 @@ class Dofa(Encoder):
         grid = [size // self.multiple for size in toa.shape[-2:]]
         positions = interpolated(self.wrapped.dofa_model.pos_embed, grid)
         answers = functional_call(self.wrapped, {"dofa_model.pos_embed": positions}, (toa,))
-        return [answer[:, 1:].transpose(1, 2).unflatten(2, grid) for answer in answers]
+        return [as_map(answer, grid) for answer in answers]
 
 
 def interpolated(positions: Tensor, grid: Sequence[int]) -> Tensor:
@@ -53,7 +53,7 @@ def interpolated(positions: Tensor, grid: Sequence[int]) -> Tensor:
     side = round((positions.shape[1] - 1) ** 0.5)
     if [side, side] == list(grid):
         return positions
-    square = positions[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+    square = as_map(positions, (side, side))
     resized = torch.nn.functional.interpolate(square, size=tuple(grid), mode="bicubic").flatten(2).transpose(1, 2)
     return torch.cat([positions[:, :1], resized], 1)
 

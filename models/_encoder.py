@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 from torch import Tensor, nn
 
-from benchmark.api import Images, NotRun
+from benchmark.api import REFLECTANCE, Band, Images, NotRun
+
+# What LoRA adapts of a transformer with timm's names, once it has split the joint projection.
+ADAPTED = ("attn.qkv.q_linear", "attn.qkv.v_linear", "mlp.fc1", "mlp.fc2")
+DIGITAL_NUMBERS = 1e4  # of reflectance 1, in the products that backbones were pretrained on
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Statistics:
     std: tuple[float, ...]
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """A backbone that maps standardised patches to feature maps.
 
     Attributes:
@@ -42,6 +48,7 @@ class Encoder(nn.Module):
     adapted: tuple[str, ...] = ()
     recipe: tuple[object, ...] = ()
 
+    @abstractmethod
     def forward(self, toa: Tensor, *coordinates: Tensor) -> list[Tensor]:
         """Return maps (n, channels, rows, columns), the finest or first first, of standardised toa (n, b, y, x).
 
@@ -49,7 +56,30 @@ class Encoder(nn.Module):
             toa: without NaN.
             coordinates: time (n, 1, 2) and place (n, 2) as float32 where the backbone was built to take them.
         """
-        raise NotImplementedError
+
+
+def quarters(depth: int) -> tuple[int, ...]:
+    """Return the layer at each quarter of the depth; of fewer than four some more than once."""
+    return tuple(max(0, depth * quarter // 4 - 1) for quarter in (1, 2, 3, 4))
+
+
+def as_map(tokens: Tensor, grid: Sequence[int]) -> Tensor:
+    """Return tokens (n, tokens, channels) as (n, channels, rows, columns), without those that stand before the grid."""
+    return tokens[:, tokens.shape[1] - grid[0] * grid[1] :].transpose(1, 2).unflatten(2, list(grid))
+
+
+def places(bands: Sequence[Band], roles: Sequence[str]) -> list[int | None]:
+    """Return where each band's role stands among those of the pretraining; None where it does not."""
+    return [roles.index(band.role) if band.role in roles and band.quantity == REFLECTANCE else None for band in bands]
+
+
+def reflectance_statistics(mean: Sequence[float], std: Sequence[float], taken: Sequence[int | None]) -> Statistics:
+    """Return the statistics at the places that are taken of tables in digital numbers, NaN for None."""
+
+    def chosen(table: Sequence[float]) -> tuple[float, ...]:
+        return tuple(float("nan") if place is None else table[place] / DIGITAL_NUMBERS for place in taken)
+
+    return Statistics(chosen(mean), chosen(std))
 
 
 def known_coordinates(images: Images, wanted: bool) -> tuple[np.ndarray, ...]:

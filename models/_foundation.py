@@ -123,13 +123,6 @@ class Foundation(Backboned):
         inputs = _train.image_inputs(images, *_encoder.known_coordinates(images, self.coordinates))
         return _train.predict(self.network_, inputs, len(images), ctx)
 
-    def embed(self, images: Images, ctx: Context) -> np.ndarray:
-        """Return the last map of the backbone on cells that cover the patch, (n, rows, columns, channels) float32."""
-        from models import _frozen, _tokens
-
-        maps = _frozen.last_maps(self.network_, images, self.coordinates, ctx)
-        return _tokens.on_patch(maps, self.network_.encoder, images.shape[-2:])
-
 
 def space(trial: Trial) -> dict[str, Any]:
     """Return the fields that tuning changes where the backbone keeps its weights."""

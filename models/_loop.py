@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import warnings
 from collections.abc import Iterator
@@ -11,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from benchmark.api import Context, NotRun, UserError
 from models import _loop_checkpoint as checkpoint
-from models import _train
+from models import _train, _trainer
 from models._gauge import Gauge
 from models._loop_checkpoint import Progress
 from models._loop_step import Stepper, generators, make_optimiser, make_schedule, set_generators
@@ -69,7 +67,7 @@ def _fit(network: nn.Module, seen: Samples, val: Samples, ctx: Context, learning
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")  # frozen parts are
             warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
-            _trainer(ctx, loop.epochs - loop.progress.epoch).fit(loop, Batches(loop))
+            _trainer.quiet(ctx, loop.epochs - loop.progress.epoch).fit(loop, Batches(loop))
     for name, value in loop.gauge.facts(_train.precision(ctx.device)).items():
         ctx.fact(name, value)
     if ctx.training:
@@ -233,20 +231,3 @@ class Loop(LightningModule):
                 f"than the {self.ctx.seconds:.0f} s that this profile leaves: take fewer epochs or patches, or another "
                 "profile"
             )
-
-
-def _trainer(ctx: Context, epochs: int) -> Trainer:
-    """Return a Trainer that writes nothing and says nothing."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    kind, _, number = ctx.device.partition(":")
-    return Trainer(
-        accelerator="gpu" if kind == "cuda" else "cpu",
-        devices=[int(number or 0)] if kind == "cuda" else 1,
-        plugins=[LightningEnvironment()],  # a cluster's job may run the benchmark, but does not share a fit out
-        max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
 from terratorch.models.backbones import prithvi_vit
 from terratorch.models.backbones.prithvi_mae import PrithviMAE
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from benchmark.api import Band, Context, Images, UserError
-from models import _prithvi, _scales, _train
+from models import _prithvi, _scales, _train, _trainer
 from models._encoder import known_coordinates
+from models._loop_step import make_schedule
 
 BETAS = (0.9, 0.95)  # He et al. 2022, masked autoencoders
 CLIP = 1.0  # norm of the gradient: the first steps of a new network are the steepest
@@ -32,16 +28,6 @@ DROPPED = 0.5
 CHECKPOINT = "last"
 
 Batch = list[Tensor]
-
-
-@dataclass(frozen=True)
-class Learning:
-    """Fields of the method, see `models.pretraining`."""
-
-    mask_ratio: float
-    lr: float
-    weight_decay: float
-    warmup: float
 
 
 def check_images(backbone: str, images: Images) -> None:
@@ -56,11 +42,13 @@ def check_images(backbone: str, images: Images) -> None:
 class Pretraining(LightningModule):
     """The autoencoder of one frame, its optimiser, and the losses of each epoch."""
 
-    def __init__(self, backbone: str, bands: Sequence[Band], learning: Learning, ctx: Context) -> None:
+    def __init__(
+        self, backbone: str, bands: Sequence[Band], mask_ratio: float, learning: _train.Learning, ctx: Context
+    ) -> None:
         super().__init__()
         config = prithvi_vit.prithvi_cfgs[backbone]
         own = _prithvi.statistics(backbone, bands)
-        self.learning, self.ctx = learning, ctx
+        self.mask_ratio, self.learning, self.ctx = mask_ratio, learning, ctx
         self.coordinates = bool(config["coords_encoding"])
         self.scale = _train.Scale(list(own.mean), list(own.std))
         with _train.seeded(ctx.seed):
@@ -79,7 +67,7 @@ class Pretraining(LightningModule):
         toa, *known = batch
         with _train.seeded(seed, str(self.device)):
             given = [one if share >= drop else None for one, share in zip(known, torch.rand(2).tolist(), strict=False)]
-            loss, made, hidden = self.model(self.scale(toa), *given, mask_ratio=self.learning.mask_ratio)
+            loss, made, hidden = self.model(self.scale(toa), *given, mask_ratio=self.mask_ratio)
         return loss["loss"], made, hidden
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
@@ -109,7 +97,7 @@ class Pretraining(LightningModule):
         self.history = checkpoint["history"]
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW and its schedule: a linear rise, then a cosine down to 0."""
+        """Return AdamW and the schedule of `learning`, step by step."""
         matrices = [value for value in self.model.parameters() if value.ndim > 1]
         others = [value for value in self.model.parameters() if value.ndim <= 1]
         groups: list[dict[str, Any]] = [
@@ -117,15 +105,7 @@ class Pretraining(LightningModule):
             {"params": others},
         ]
         optimiser = torch.optim.AdamW(groups, lr=self.learning.lr, betas=BETAS, weight_decay=0.0, fused=True)
-        steps = int(self.trainer.estimated_stepping_batches)
-        rise = max(1, round(self.learning.warmup * steps))
-
-        def factor(step: int) -> float:
-            if step < rise:
-                return (step + 1) / rise
-            return 0.5 + 0.5 * math.cos(math.pi * (step - rise) / max(1, steps - rise))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        schedule = make_schedule(optimiser, self.learning, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -146,40 +126,24 @@ class Order(Sampler[int]):
         return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.count).tolist())
 
 
-def train(backbone: str, learning: Learning, seen: Images, held: Images, ctx: Context) -> Pretraining:
-    """Return the module after ctx.budget.epochs, gone on with from ctx.training if something lies there."""
-    module = Pretraining(backbone, seen.bands, learning, ctx)
-    begun = ctx.training / f"{CHECKPOINT}.ckpt" if ctx.training else None
-    start = begun if begun and begun.is_file() else None
+def train(module: Pretraining, seen: Images, held: Images) -> None:
+    """Train for ctx.budget.epochs; go on with what lies in ctx.training."""
+    ctx = module.ctx
+    options: dict[str, Any] = {"precision": "bf16-mixed" if ctx.device.startswith("cuda") else "32-true"}
+    start = None
+    if ctx.training:  # the last epoch, and nothing but it, is kept there
+        kept = ModelCheckpoint(ctx.training, CHECKPOINT, save_on_train_epoch_end=True, enable_version_counter=False)
+        options |= {"callbacks": [kept], "enable_checkpointing": True}
+        begun = ctx.training / f"{CHECKPOINT}.ckpt"
+        start = begun if begun.is_file() else None
     shuffled, straight = (_loader(part, module.coordinates, ctx, part is seen) for part in (seen, held))
-    with _quiet():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")  # advice on loggers, workers and devices
+        trainer = _trainer.quiet(ctx, ctx.budget.epochs, gradient_clip_val=CLIP, **options)
         try:
-            _trainer(ctx).fit(module, shuffled, straight, ckpt_path=start, weights_only=True)
+            trainer.fit(module, shuffled, straight, ckpt_path=start, weights_only=True)
         except SystemExit:  # what Lightning makes of an interrupt
             raise KeyboardInterrupt from None
-    return module
-
-
-def _trainer(ctx: Context) -> Trainer:
-    """Return a trainer that prints nothing and keeps the last epoch in ctx.training, and nothing but it."""
-    kind, _, number = ctx.device.partition(":")
-    kept: list[Callback] = []
-    if ctx.training:
-        kept = [ModelCheckpoint(ctx.training, CHECKPOINT, save_on_train_epoch_end=True, enable_version_counter=False)]
-    return Trainer(
-        accelerator="gpu" if kind == "cuda" else "cpu",
-        devices=[int(number or 0)] if kind == "cuda" else 1,
-        plugins=[LightningEnvironment()],  # a cluster's job may pretrain, but does not share the work out
-        precision="bf16-mixed" if kind == "cuda" else "32-true",
-        max_epochs=ctx.budget.epochs,
-        gradient_clip_val=CLIP,
-        callbacks=kept,
-        enable_checkpointing=bool(kept),
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
 
 
 def _loader(images: Images, coordinates: bool, ctx: Context, shuffled: bool) -> DataLoader:
@@ -209,17 +173,3 @@ def reconstruct(module: Pretraining, images: Images, seed: int) -> tuple[np.ndar
 def _mixed(seed: int, step: int) -> int:
     """Return a seed for one step: neighbouring seeds and steps share no draws."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice on loggers, workers and devices to itself."""
-    log = logging.getLogger("lightning.pytorch")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        log.setLevel(level)

@@ -13,11 +13,9 @@ from terratorch.models.backbones.prithvi_vit import PRETRAINED_BANDS, checkpoint
 from terratorch.registry import BACKBONE_REGISTRY
 from torch import Tensor
 
-from benchmark.api import HLS_ROLES, REFLECTANCE, Band, UserError
+from benchmark.api import HLS_ROLES, Band, UserError
 from models import _train
-from models._encoder import Encoder, Statistics
-
-REFLECTANCE_SCALE = 1e4  # Prithvi's statistics are those of reflectance times 10,000
+from models._encoder import ADAPTED, Encoder, Statistics, as_map, places, quarters, reflectance_statistics
 
 
 class Prithvi(Encoder):
@@ -28,14 +26,13 @@ class Prithvi(Encoder):
         statistics: of its pretraining, for the bands of the input.
     """
 
-    # TerraTorch's name for what LoRA adapts once it has split the joint projection
-    adapted = ("attn.qkv.q_linear", "attn.qkv.v_linear", "mlp.fc1", "mlp.fc2")
+    adapted = ADAPTED
 
     def __init__(self, vit: PrithviViT, statistics: Statistics) -> None:
         super().__init__()
         self.vit = vit
         self.statistics = statistics
-        self.layers = tuple(len(vit.blocks) * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+        self.layers = quarters(len(vit.blocks))
         self.channels = (vit.embed_dim,) * len(self.layers)
         self.multiple = vit.patch_embed.patch_size[-1]
         self.recipe = self.layers
@@ -47,7 +44,7 @@ class Prithvi(Encoder):
             raise ValueError(f"this backbone takes {wanted} kinds of coordinates and was given {len(coordinates)}")
         answers = self.vit.forward_features(toa, *coordinates)
         grid = [size // self.multiple for size in toa.shape[-2:]]
-        return [answers[layer][:, 1:].transpose(1, 2).unflatten(2, grid) for layer in self.layers]
+        return [as_map(answers[layer], grid) for layer in self.layers]
 
 
 def build(name: str, bands: Sequence[Band], *, coordinates: bool, seed: int, weights: Path | None) -> Prithvi:
@@ -85,16 +82,8 @@ def check(name: str) -> None:
 
 def statistics(name: str, bands: Sequence[Band]) -> Statistics:
     """Return Prithvi's own mean and deviation of each band as fractions, NaN for bands that it does not know."""
-    config, unknown = prithvi_cfgs[name], float("nan")
-    places = [
-        HLS_ROLES.index(band.role) if band.role in HLS_ROLES and band.quantity == REFLECTANCE else None
-        for band in bands
-    ]
-    mean, std = (
-        tuple(unknown if place is None else config[key][place] / REFLECTANCE_SCALE for place in places)
-        for key in ("mean", "std")
-    )
-    return Statistics(mean, std)
+    config = prithvi_cfgs[name]
+    return reflectance_statistics(config["mean"], config["std"], places(bands, HLS_ROLES))
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

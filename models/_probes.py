@@ -103,13 +103,6 @@ class Probe(Backboned):
         cloud = _ANSWERS[self.kind](self, self._standardised(values.reshape(-1, values.shape[-1])))
         return _tokens.upsample(np.asarray(cloud).reshape(len(images), -1), size)
 
-    def embed(self, images: Images, ctx: Context) -> np.ndarray:
-        """Return the last map of the backbone, (n, y tokens, x tokens, channels) float32, on the patches' own area."""
-        from models import _frozen, _tokens
-
-        maps = _frozen.last_maps(self.network_, images, self.coordinates, ctx)
-        return _tokens.on_patch(maps, self.network_.encoder, images.shape[-2:])
-
     def _standardised(self, values: np.ndarray) -> np.ndarray:
         """Return values (k, channels) float32 with the mean and spread of the training pixels taken out, in place."""
         values -= self.mean_.astype(np.float32)

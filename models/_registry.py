@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 
 from benchmark.api import Band, NotRun, UserError
 from models import _loading, _timm, _train
-from models._encoder import Encoder
+from models._encoder import Encoder, as_map
 
 # Rows and columns of the patch that is tried first, and then for a backbone that takes one size alone. 2 to 3 is a
 # shape that channels and rows, taken for rows and columns, cannot have.
@@ -62,7 +62,7 @@ class Registered(Encoder):
         answers = listed(self.model(seen))
         maps = []
         for layer, step, flip in zip(self.layers, self.steps, self.flipped, strict=True):
-            one = _as_map(answers[layer], [length // step for length in seen.shape[-2:]], flip)
+            one = _laid_out(answers[layer], [length // step for length in seen.shape[-2:]], flip)
             back = [length // step for length in toa.shape[-2:]]
             maps.append(interpolate(one, size=back, mode="bilinear") if self.resized else one)
         return maps
@@ -96,11 +96,11 @@ def _look(answer: Tensor, size: tuple[int, int]) -> tuple[int, bool]:
     return step, flip
 
 
-def _as_map(answer: Tensor, grid: Sequence[int], flipped: bool) -> Tensor:
+def _laid_out(answer: Tensor, grid: Sequence[int], flipped: bool) -> Tensor:
     """Return (n, channels, rows, columns); `flipped` says that the answer is (n, rows, columns, channels)."""
     if answer.ndim == 4:
         return answer.permute(0, 3, 1, 2) if flipped else answer
-    return answer[:, answer.shape[1] - grid[0] * grid[1] :].transpose(1, 2).unflatten(2, list(grid))
+    return as_map(answer, grid)
 
 
 def listed(answers: Any) -> list[Tensor]:

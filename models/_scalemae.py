@@ -10,9 +10,9 @@ from terratorch.datasets import HLSBands
 from terratorch.models.backbones import scalemae
 from torch import Tensor
 
-from benchmark.api import REFLECTANCE, Band
+from benchmark.api import Band
 from models import _loading, _train
-from models._encoder import Encoder
+from models._encoder import ADAPTED, Encoder, as_map, places, quarters
 
 PREFIX = "scalemae_"  # before a name of TerraTorch's own table of Scale-MAE models
 GROUND = 1.0  # metres of a pixel that the position encoding is told: TerraTorch's default
@@ -29,12 +29,12 @@ class ScaleMae(Encoder):
         vit: TerraTorch's model.
     """
 
-    adapted = ("attn.qkv.q_linear", "attn.qkv.v_linear", "mlp.fc1", "mlp.fc2")
+    adapted = ADAPTED
 
     def __init__(self, vit: scalemae.VisionTransformer) -> None:
         super().__init__()
         self.vit = vit
-        self.layers = tuple(len(vit.blocks) * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+        self.layers = quarters(len(vit.blocks))
         self.channels = (vit.embed_dim,) * 4
         self.multiple = vit.patch_embed.patch_size[0]
         self.recipe = (*self.layers, GROUND)
@@ -47,7 +47,7 @@ class ScaleMae(Encoder):
         for layer, block in enumerate(self.vit.blocks):
             tokens = block(tokens)
             if layer in self.layers:
-                maps.append(tokens[:, 1:].transpose(1, 2).unflatten(2, grid))
+                maps.append(as_map(tokens, grid))
         return maps
 
     def _placed(self, toa: Tensor, grid: Sequence[int]) -> Tensor:
@@ -74,10 +74,7 @@ def build(name: str, bands: Sequence[Band], *, seed: int, weights: Path | None) 
     vit.pos_embed = None
     if weights:
         stored = _loading.tensors(weights)
-        places = [
-            known.index(band.role) if band.role in known and band.quantity == REFLECTANCE else None for band in bands
-        ]
         if STEM in stored:
-            stored[STEM] = _loading.select(stored[STEM], places, seed)
+            stored[STEM] = _loading.select(stored[STEM], places(bands, known), seed)
         _loading.fill(vit, stored, weights.name)
     return ScaleMae(vit)

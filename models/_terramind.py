@@ -15,13 +15,12 @@ from terratorch.models.backbones.terramind.model.terramind_vit import TerraMindV
 from terratorch.registry import BACKBONE_REGISTRY
 from torch import Tensor
 
-from benchmark.api import REFLECTANCE, Band, NotRun
+from benchmark.api import Band, NotRun
 from models import _loading, _train
-from models._encoder import Encoder, Statistics
+from models._encoder import ADAPTED, Encoder, Statistics, as_map, places, quarters, reflectance_statistics
 
 MODALITY = "S2L1C"
 KEY = "untok_sen2l1c@224"  # TerraTorch's name of the modality's tensors and statistics
-REFLECTANCE_SCALE = 1e4  # its statistics are those of digital numbers, which are reflectance times 10,000
 STEM = f"encoder_embeddings.{KEY}.proj.weight"
 
 
@@ -33,12 +32,12 @@ class TerraMind(Encoder):
         statistics: of its pretraining, for the bands of the input.
     """
 
-    adapted = ("attn.qkv.q_linear", "attn.qkv.v_linear", "mlp.fc1", "mlp.fc2")
+    adapted = ADAPTED
 
     def __init__(self, vit: TerraMindViT, statistics: Statistics) -> None:
         super().__init__()
         self.vit = vit
-        self.layers = tuple(len(vit.encoder) * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+        self.layers = quarters(len(vit.encoder))
         self.channels = tuple(vit.out_channels[layer] for layer in self.layers)
         self.multiple = vit.encoder_embeddings[KEY].patch_size[0]
         self.statistics = statistics
@@ -48,7 +47,7 @@ class TerraMind(Encoder):
         """Return four maps (n, channels, y tokens, x tokens) of toa (n, b, y, x)."""
         grid = [size // self.multiple for size in toa.shape[-2:]]
         answers = self.vit(toa)
-        return [answers[layer].transpose(1, 2).unflatten(2, grid) for layer in self.layers]
+        return [as_map(answers[layer], grid) for layer in self.layers]
 
 
 def build(name: str, bands: Sequence[Band], *, seed: int, weights: Path | None) -> TerraMind:
@@ -59,25 +58,21 @@ def build(name: str, bands: Sequence[Band], *, seed: int, weights: Path | None) 
         RuntimeError: the checkpoint does not give every tensor.
     """
     known = PRETRAINED_BANDS[KEY]
-    foreign = [band.name for band in bands if band.role not in known or band.quantity != REFLECTANCE]
+    taken = places(bands, known)
+    foreign = [band.name for band, place in zip(bands, taken, strict=True) if place is None]
     if foreign:
         raise NotRun(
             f"{name} knows the bands of Sentinel-2 L1C and not {', '.join(foreign)}; --bands S1,S2,S3,S4,S5,S6"
         )
-    places = [known.index(band.role) for band in bands]
     with _train.seeded(seed):
-        roles = {MODALITY: [known[place] for place in places]}
+        roles = {MODALITY: [known[place] for place in taken]}
         vit = BACKBONE_REGISTRY.build(name, pretrained=False, modalities=[MODALITY], bands=roles)
     if weights:
         stored = _loading.tensors(weights)
         if STEM in stored:
-            stored[STEM] = slots(stored[STEM], len(known))[..., places].flatten(1)
+            stored[STEM] = slots(stored[STEM], len(known))[..., taken].flatten(1)
         _loading.fill(vit, stored, weights.name)
-    mean, std = (
-        tuple(table[KEY][place] / REFLECTANCE_SCALE for place in places)
-        for table in (v1_pretraining_mean, v1_pretraining_std)
-    )
-    return TerraMind(vit, Statistics(mean, std))
+    return TerraMind(vit, reflectance_statistics(v1_pretraining_mean[KEY], v1_pretraining_std[KEY], taken))
 
 
 def slots(stem: Tensor, bands: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.api import Band, NotRun
 from models import _loading, _train
-from models._encoder import Encoder, Statistics
+from models._encoder import ADAPTED, Encoder, Statistics, quarters
 
 MAPS = 4  # that neck and decoder take
 
@@ -55,9 +55,8 @@ def levels(steps: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     Raises:
         NotRun: the maps have several grids, and no four of them of which each has half the rows of the one before.
     """
-    if len(set(steps)) == 1:  # of fewer than four layers some are taken more than once
-        taken = tuple(max(0, len(steps) * quarter // MAPS - 1) for quarter in range(1, MAPS + 1))
-        return taken, (steps[0],) * MAPS
+    if len(set(steps)) == 1:
+        return quarters(len(steps)), (steps[0],) * MAPS
     last = {step: layer for layer, step in enumerate(steps)}
     coarse = sorted(last)[-MAPS:]
     if len(coarse) < MAPS or any(2 * fine != rough for fine, rough in pairwise(coarse)):
@@ -69,7 +68,7 @@ def adaptable(model: nn.Module) -> tuple[str, ...]:
     """Return what LoRA adapts where the model names its linear layers as timm's transformers do; () where not."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     named = all(any(name.endswith(f".{end}") for name in linear) for end in ("attn.qkv", "mlp.fc1", "mlp.fc2"))
-    return ("attn.qkv.q_linear", "attn.qkv.v_linear", "mlp.fc1", "mlp.fc2") if named else ()
+    return ADAPTED if named else ()
 
 
 def build(name: str, bands: Sequence[Band], *, seed: int, weights: Path | None) -> Timm:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from terratorch.models.backbones.torchgeo_resnet import ResNetEncoderWrapper, get_pretrained_bands
 from terratorch.models.backbones.torchgeo_vit import ViTEncoderWrapper
@@ -14,13 +15,12 @@ from terratorch.registry import BACKBONE_REGISTRY, TERRATORCH_BACKBONE_REGISTRY
 from torchgeo.models import resnet
 from torchvision.transforms.v2 import Normalize
 
-from benchmark.api import REFLECTANCE, Band, NotRun
+from benchmark.api import Band, NotRun
 from models import _loading, _train
-from models._encoder import Encoder, Statistics
+from models._encoder import Encoder, Statistics, places, reflectance_statistics
 from models._timm import Timm, stems
 
 MODULES = ("torchgeo_resnet", "torchgeo_vit")  # of TerraTorch
-REFLECTANCE_SCALE = 1e4  # of Sentinel-2's digital numbers
 
 
 def covers(name: str) -> bool:
@@ -41,19 +41,17 @@ def build(name: str, bands: Sequence[Band], *, seed: int, weights: Path | None) 
     channels = roles(name)
     if weights and not channels:
         raise NotRun(f"{name} was pretrained on other bands than Sentinel-2's, and which of ours they are is not known")
-    places = [
-        channels.index(band.role) if band.role in channels and band.quantity == REFLECTANCE else None for band in bands
-    ]
+    taken = places(bands, channels)
     options = {"dynamic_img_size": True} if "_vit_" in name else {}
     with _train.seeded(seed), torch.device("meta" if weights else "cpu"):
         wrapped = BACKBONE_REGISTRY.build(name, model_bands=[], in_chans=len(bands), num_classes=0, **options)
     model = unwrapped(wrapped)
-    encoder = Timm(model, statistics(name, places))
+    encoder = Timm(model, statistics(name, taken))
     if weights:
         stored = _loading.tensors(weights)
         for stem in stems(model):
             if stem in stored:
-                stored[stem] = _loading.select(stored[stem], places, seed)
+                stored[stem] = _loading.select(stored[stem], taken, seed)
         _loading.fill(model, stored, weights.name)
     return encoder
 
@@ -74,18 +72,12 @@ def roles(name: str) -> list[str]:
     return get_pretrained_bands(bands) if bands == resnet._sentinel2_toa_bands else []
 
 
-def statistics(name: str, places: Sequence[int | None]) -> Statistics | None:
+def statistics(name: str, taken: Sequence[int | None]) -> Statistics | None:
     """Return mean and deviation, as fractions, that torchgeo standardises Sentinel-2's digital numbers with."""
-    steps = [step for step in published(name).transforms if isinstance(step, Normalize)] if roles(name) else []
+    channels = roles(name)
+    steps = [step for step in published(name).transforms if isinstance(step, Normalize)] if channels else []
     if len(steps) != 1:
         return None
-    mean, std = (
-        tuple(
-            float("nan")
-            if place is None
-            else table[place % len(table)] / REFLECTANCE_SCALE  # one number for all, or 13
-            for place in places
-        )
-        for table in (steps[0].mean, steps[0].std)
-    )
-    return Statistics(mean, std)
+    # one number for all channels, or one for each
+    mean, std = (np.broadcast_to(table, len(channels)).tolist() for table in (steps[0].mean, steps[0].std))
+    return reflectance_statistics(mean, std, taken)

@@ -9,8 +9,9 @@ import numpy as np
 
 from benchmark.api import HLS_ROLES, Context, Images, UserError, code, digest
 
-# What decides the weights besides the fields: the method, the loop, the scale, random numbers, time and place.
-FILES = tuple(map(Path(__file__).with_name, ("pretraining.py", "_mae.py", "_prithvi.py", "_train.py", "_encoder.py")))
+# What decides the weights besides the fields: method, loop, precision, schedule, scale, random numbers, time and place.
+_NAMES = ("pretraining", "_mae", "_prithvi", "_train", "_trainer", "_loop_step", "_encoder")
+FILES = tuple(Path(__file__).with_name(f"{name}.py") for name in _NAMES)
 
 
 @dataclass
@@ -27,7 +28,7 @@ class MaskedAutoencoder:
 
     backbone: str = "prithvi_eo_v2_tiny_tl"
     mask_ratio: float = 0.75
-    lr: float = 1e-3
+    lr: float = 3e-4
     weight_decay: float = 0.05
     warmup: float = 0.1
 
@@ -58,15 +59,16 @@ class MaskedAutoencoder:
             UserError: no such backbone, or patches that it cannot take.
             NotRun: the backbone takes time and place, and a patch has none.
         """
-        from models import _mae
+        from models import _mae, _train
 
         self.check()
         for images in (train, val):
             if tuple(band.role for band in images.bands) != HLS_ROLES:
                 raise UserError(f"pretraining needs the bands {', '.join(HLS_ROLES)}, in this order")
             _mae.check_images(self.backbone, images)
-        learning = _mae.Learning(self.mask_ratio, self.lr, self.weight_decay, self.warmup)
-        self.module_ = _mae.train(self.backbone, learning, train, val, ctx)
+        learning = _train.Learning(self.lr, self.weight_decay, "cosine", self.warmup)
+        self.module_ = _mae.Pretraining(self.backbone, train.bands, self.mask_ratio, learning, ctx)
+        _mae.train(self.module_, train, val)
         self.history_ = self.module_.history
 
     def tensors(self) -> dict[str, np.ndarray]:

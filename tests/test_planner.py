@@ -65,6 +65,17 @@ def test_weights_in_a_folder_are_found_and_pinned_by_their_bytes(store, tmp_path
     assert keys[0] != keys[1]
 
 
+def test_checkpoints_with_one_name_lie_in_folders_named_after_their_repositories(tmp_path):
+    first, second = (Weights(f"timm/{name}", "model.safetensors") for name in ("vit.in1k", "resnet.in1k"))
+    plain, own = tmp_path / "model.safetensors", tmp_path / "vit.in1k" / "model.safetensors"
+    plain.touch()
+    assert weights.locate(first, tmp_path) == plain
+    own.parent.mkdir()
+    own.touch()
+    assert weights.locate(first, tmp_path) == own
+    assert weights.locate(second, tmp_path) == plain
+
+
 def test_missing_checkpoint_is_not_run():
     with pytest.raises(NotRun, match=r"a\.pt could not be had"):
         weights.locate(Weights("nobody/nothing", "a.pt"), None)
