@@ -8,7 +8,7 @@ import pytest
 from benchmark import patchset, splits
 from benchmark.api import HLS_ROLES, UserError
 from benchmark.sources import Request
-from datasets import _hls_land, _hls_scene, _hls_tables, simulated, simulated_hls
+from datasets import _hls_land, _hls_scene, _hls_tables, _simulated_scenes, simulated, simulated_hls
 from datasets.simulator import optics, tables, twostream
 from datasets.simulator.regimes import TYPES
 
@@ -139,9 +139,9 @@ def request(path, **changes):
 
 def test_the_patch_set_is_sound_and_the_same_for_any_number_of_processes(tmp_path, monkeypatch):
     done = []
-    simulated_hls.make(request(tmp_path / "one.zarr"), lambda *count: done.append(count))
+    simulated_hls.SOURCE.make(request(tmp_path / "one.zarr"), lambda *count: done.append(count))
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    simulated_hls.make(request(tmp_path / "two.zarr"), lambda *count: None)
+    simulated_hls.SOURCE.make(request(tmp_path / "two.zarr"), lambda *count: None)
     first, second = (patchset.attributes(tmp_path / f"{name}.zarr") for name in ("one", "two"))
     assert first["fingerprint"] == second["fingerprint"]
     assert done[-1] == (12, 12)
@@ -157,9 +157,17 @@ def test_the_patch_set_is_sound_and_the_same_for_any_number_of_processes(tmp_pat
 def test_versions_follow_the_request(tmp_path):
     base = request(tmp_path / "a.zarr")
     others = (request(base.store, seed=1), request(base.store, size=48), request(base.store, patches={"train": 1}))
-    assert len({simulated_hls.version(one) for one in (base, *others)}) == 4
-    assert simulated_hls.version(base) == simulated_hls.version(request(tmp_path / "b.zarr"))
-    assert simulated_hls.version(base) != simulated.version(base)
+    assert len({simulated_hls.SOURCE.version(one) for one in (base, *others)}) == 4
+    assert simulated_hls.SOURCE.version(base) == simulated_hls.SOURCE.version(request(tmp_path / "b.zarr"))
+    assert simulated_hls.SOURCE.version(base) != simulated.SOURCE.version(base)
+
+
+@pytest.mark.parametrize("module", [simulated, simulated_hls])
+def test_versions_follow_the_code_that_both_share(module, tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(_simulated_scenes, "code", lambda *files: hashed.extend(map(str, files)))
+    module.SOURCE.version(request(tmp_path / "a.zarr"))
+    assert {_simulated_scenes.__file__, module.__file__, tables.__file__, optics.__file__} <= set(hashed)
 
 
 @pytest.mark.parametrize(
@@ -172,4 +180,4 @@ def test_versions_follow_the_request(tmp_path):
 )
 def test_what_cannot_be_made_is_refused(tmp_path, changes, sentence):
     with pytest.raises(UserError, match=sentence):
-        simulated_hls.make(request(tmp_path / "a.zarr", **changes), lambda *count: None)
+        simulated_hls.SOURCE.make(request(tmp_path / "a.zarr", **changes), lambda *count: None)
