@@ -7,7 +7,6 @@ these files are compared before any is read: a damaged booster would end the pro
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from benchmark._files import checksum
 from benchmark.api import Band, Method, NotRun, UserError
 from benchmark.record import write_json
 
@@ -70,19 +70,14 @@ def save(
         _SAVE[kinds[name]](learned[name], path)
     content = {"method": type(method).__qualname__, "params": asdict(method), "kinds": kinds, "learned": plain}  # type: ignore[call-overload]
     content |= {"bands": [asdict(band) for band in bands], "size": list(size), "view": view, "grid": grid}
-    content["files"] = {path.name: _sum(path) for path in files.values()}
+    content["files"] = {path.name: checksum(path) for path in files.values()}
     write_json(folder / FILE, json.loads(json.dumps(content, default=_plain)))
 
 
 def sums(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of a fitted method, by name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _sum(path) for path in files}
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return {path.relative_to(folder).as_posix(): checksum(path) for path in files}
 
 
 def inputs(folder: Path) -> Inputs:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmark.cli_errors import user_errors
+from benchmark.cli_verbs import Device, Out, user_errors
 
 
 @user_errors
@@ -25,13 +25,11 @@ def pretrain(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the patches.")] = 12,
     batch: Annotated[int, typer.Option(min=1, help="Patches a step.")] = 8,
-    lr: Annotated[float, typer.Option(min=1e-7, help="Highest learning rate.")] = 1e-3,
+    lr: Annotated[float, typer.Option(min=1e-7, help="Highest learning rate.")] = 3e-4,
     mask_ratio: Annotated[float, typer.Option(help="Share of a patch that is hidden from the encoder.")] = 0.75,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and what is hidden.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda[:n]; default: a GPU if there is one.")] = None,
-    out: Annotated[
-        Path, typer.Option(help="Folder of everything that is kept.", file_okay=False, resolve_path=True)
-    ] = Path("results"),
+    device: Device = None,
+    out: Out = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Replace a checkpoint that is there already.")] = False,
 ) -> None:
     """Train a masked autoencoder on patches without labels; the rows `*-simpretrained-*` start from what it leaves."""

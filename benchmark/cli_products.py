@@ -10,7 +10,7 @@ from rich.progress import DownloadColumn, TransferSpeedColumn
 
 from benchmark.api import UserError
 from benchmark.cli_data import app, progress_bar, source_named
-from benchmark.cli_errors import user_errors
+from benchmark.cli_verbs import user_errors
 from benchmark.sources import Search
 
 PRODUCTS = Path("results/products")

@@ -8,13 +8,11 @@ size are another patch set, with a split of its own, so the size can be chosen o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +21,7 @@ import numpy as np
 
 from benchmark import _pretrain_pictures as pictures
 from benchmark import bands, catalog, data, environment, patchset, splits
+from benchmark._files import alone, checksum
 from benchmark.api import HLS_ROLES, Budget, Context, Images, NotRun, UserError, digest
 from benchmark.profiles import Profile
 from benchmark.record import write_json
@@ -119,7 +118,7 @@ def pretrain(asked: Asked, making: Callable[[int, int], None], report: Callable[
     seen, held = _parts(store, asked)
     key = digest(SCHEMA, method.fingerprint, seen.fingerprint, held.fingerprint, asked.epochs, asked.batch, asked.seed)
     path = asked.out / "pretrained" / f"{asked.backbone}-simpretrained.safetensors"
-    with _alone(path):
+    with alone(path.with_suffix(".lock"), f"another process is pretraining {path.name}"):
         facts = None if asked.fresh else _finished(path, key)
         if facts is not None:
             return Outcome(path, facts, True)
@@ -195,7 +194,7 @@ def _finished(path: Path, key: str) -> dict[str, Any] | None:
         raise UserError(
             f"{path} is there from other options, data or code ({what}); give --fresh to replace it, or another --out"
         )
-    return facts if sha256 == _checksum(path) else None
+    return facts if sha256 == checksum(path) else None
 
 
 def _write(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, Any]) -> dict[str, Any]:
@@ -208,17 +207,12 @@ def _write(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, Any]) ->
         mode = temporary.stat().st_mode
         save_file(tensors, temporary)
         temporary.chmod(mode)  # safetensors lets nobody else read
-        facts = {**facts, "sha256": _checksum(temporary)}
+        facts = {**facts, "sha256": checksum(temporary)}
         write_json(path.with_suffix(".json"), facts)  # first: a checkpoint whose JSON is missing is nobody's to replace
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return facts
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _draw(path: Path, method: Pretraining, held: Images, seed: int) -> None:
@@ -227,18 +221,3 @@ def _draw(path: Path, method: Pretraining, held: Images, seed: int) -> None:
     few = held.take(np.unique(np.linspace(0, len(held) - 1, SHOWN).astype(int)))
     made, hidden = method.reconstruct(few, seed)
     pictures.reconstructions(few.read(), made, hidden, few.bands, path.with_name(f"{path.stem}-reconstruction.png"))
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep a second process from the same checkpoint; the lock ends with the process."""
-    from filelock import FileLock, Timeout
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_suffix(".lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"another process is pretraining {path.name}; wait for it, or give another --out") from None
-    with lock:
-        yield

@@ -1,10 +1,11 @@
-"""How a user's fault reaches the user: one sentence, exit status 2."""
+"""What verbs share: options, and how a user's fault reaches the user: one sentence, exit status 2."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -13,6 +14,10 @@ from benchmark.api import UserError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Out = Annotated[Path, typer.Option(help="Folder of everything that is kept.", file_okay=False, resolve_path=True)]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda[:n]; default: a GPU if there is one.")]
+WeightsDir = Annotated[Path | None, typer.Option(help="Folder of checkpoint files.")]
 
 
 def user_errors(function: Callable[P, R]) -> Callable[P, R]:
