@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark import boundary
+from benchmark._resampling import Sampler, areas, edges
 from benchmark.lines import Line
 from benchmark.pairs import AGAINST, EFFECT, Pair, pairs
-from benchmark.record import Record
-from benchmark.scores import scores
-from benchmark.stats import Difference, Draws, Score, Tally, by_scene, common, difference, resample
-from benchmark.tables import markdown, replacing
+from benchmark.stats import Difference
+from benchmark.tables import markdown, replacing, signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,7 +26,7 @@ COLUMNS = (
     *("boundary", "boundary_low", "boundary_high", "boundary_resolved"),
     *("seeds", "scenes", "settings", "time_ratio", "energy_ratio"),
 )
-_EDGE = "2"  # pixels
+_ENDS = ("", "_low", "_high")
 
 
 def effects(frame: DataFrame, found: Sequence[Line]) -> DataFrame:
@@ -47,12 +45,11 @@ def effects(frame: DataFrame, found: Sequence[Line]) -> DataFrame:
     import pandas as pd
 
     costs = {(line["row"], bool(line["tuned"])): line for line in frame.to_dict("records")}
-    areas = _Sampler(lambda kept: kept.counts, lambda counts: scores(counts)["jaccard"])
-    edges = _Sampler(lambda kept: kept.boundary.get(_EDGE, []), boundary.jaccard)
+    samplers = areas(), edges()
     entries: list[dict[str, Any]] = []
     for _, group in groupby(pairs(found), key=lambda pair: (pair.kind, pair.effect)):
         members = list(group)
-        entries += [_entry([pair], costs, areas, edges) for pair in members]
+        entries += [_entry([pair], costs, *samplers) for pair in members]
         for tuned in (False, True):
             same = [pair for pair in members if pair.first.first.tuned == tuned and pair.kind == EFFECT]
             pooled = [pair for pair in same if pair.even]
@@ -60,17 +57,18 @@ def effects(frame: DataFrame, found: Sequence[Line]) -> DataFrame:
                 left_out = " of equal epochs" * (len(pooled) < len(same))
                 mean = f"mean of {len(pooled)} settings{left_out}{' (tuned)' * tuned}"
                 entries.append(
-                    _entry(pooled, costs, areas, edges) | {"kind": MEAN, "setting": mean, "first": "", "second": ""}
+                    _entry(pooled, costs, *samplers) | {"kind": MEAN, "setting": mean, "first": "", "second": ""}
                 )
     return pd.DataFrame(entries, columns=list(COLUMNS))
 
 
 def _entry(
-    members: Sequence[Pair], costs: Mapping[tuple[str, bool], Mapping[str, Any]], area: _Sampler, edge: _Sampler
+    members: Sequence[Pair], costs: Mapping[tuple[str, bool], Mapping[str, Any]], area: Sampler, edge: Sampler
 ) -> dict[str, Any]:
     """Return the columns of one pair, or of the mean of several."""
     pair = members[0]
-    areas, edges = area.difference(members), edge.difference(members)
+    both = [one.first for one in members], [one.second for one in members]
+    areas, edges = area.difference(*both), edge.difference(*both)
     names = {"first": pair.first.first.row, "second": pair.second.first.row}
     sides = [(one.first, one.second) for one in members]
     times = [[_seconds(costs[line.first.row, line.first.tuned]) for line in both] for both in sides]
@@ -83,50 +81,6 @@ def _entry(
         "time_ratio": _ratio(times),
         "energy_ratio": _ratio([[_fit_energy(line) for line in both] for both in sides]),
     }
-
-
-class _Sampler:
-    """Draws of lines on common seeds and scenes, each made once however many pairs it is in."""
-
-    def __init__(self, counts: Callable[[Record], Sequence[Sequence[int]]], score: Score) -> None:
-        self._counts, self._score = counts, score
-        self._tallies: dict[int, Tally | None] = {}
-        self._draws: dict[Any, Draws] = {}
-
-    def difference(self, members: Sequence[Pair]) -> Difference:
-        """Return the mean difference of some pairs on what all have in common; NaN where counts are not kept."""
-        sides = [line for pair in members for line in (pair.first, pair.second)]
-        tallies = [self._tally(line) for line in sides]
-        known = [tally for tally in tallies if tally is not None]
-        if len(known) < len(sides):
-            return Difference()
-        shared = common(known)
-        if not all(shared):
-            return Difference()
-        drawn = [self._drawn(tally, *shared) for tally in known]
-        return difference(drawn[::2], drawn[1::2])
-
-    def _tally(self, line: Line) -> Tally | None:
-        if id(line) not in self._tallies:
-            self._tallies[id(line)] = _tally(line, [self._counts(kept) for kept in line.ok])
-        return self._tallies[id(line)]
-
-    def _drawn(self, tally: Tally, seeds: tuple[int, ...], scenes: tuple[str, ...]) -> Draws:
-        key = id(tally), seeds, scenes
-        if key not in self._draws:
-            self._draws[key] = resample(tally.take(seeds, scenes), self._score)
-        return self._draws[key]
-
-
-def _tally(line: Line, counts: Sequence[Sequence[Sequence[int]]]) -> Tally | None:
-    """Return counts by seed and scene with a known pixel; None if a record has none, or its seeds saw other patches."""
-    done = line.ok
-    if not all(counts) or len({tuple(kept.patches) for kept in done}) != 1:
-        return None
-    scenes = np.array(sorted(set(done[0].scenes)))
-    known = by_scene(np.asarray(done[0].counts), done[0].scenes).sum(1) > 0
-    summed = np.stack([by_scene(np.asarray(each), kept.scenes) for each, kept in zip(counts, done, strict=True)])
-    return Tally(tuple(cell.seed for cell in line.cells), tuple(scenes[known].tolist()), summed[:, known])
 
 
 def _said(found: Difference) -> str:
@@ -164,9 +118,9 @@ def tell(table: DataFrame, kinds: Sequence[str]) -> list[dict[str, str]]:
         {
             "effect": line["effect"],
             "setting": line["setting"],
-            "Jaccard": _interval(line, "jaccard"),
+            "Jaccard": signed(*(line[f"jaccard{end}"] for end in _ENDS)),
             "resolved": line["resolved"],
-            "boundary Jaccard": _interval(line, "boundary"),
+            "boundary Jaccard": signed(*(line[f"boundary{end}"] for end in _ENDS)),
             "boundary resolved": line["boundary_resolved"],
             **{name: str(line[name]) for name in ("seeds", "scenes")},
             "time": _times(line["time_ratio"]),
@@ -174,13 +128,6 @@ def tell(table: DataFrame, kinds: Sequence[str]) -> list[dict[str, str]]:
         }
         for line in shown.to_dict("records")
     ]
-
-
-def _interval(line: Mapping[str, Any], name: str) -> str:
-    mean, low, high = (line[name + end] for end in ("", "_low", "_high"))
-    if math.isnan(mean):
-        return ""
-    return f"{mean:+.3f}" + ("" if math.isnan(low) else f" [{low:+.3f}, {high:+.3f}]")
 
 
 def _times(ratio: float) -> str:

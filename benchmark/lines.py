@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 
 from benchmark import boundary, record
+from benchmark._probability_draws import Parts, parts
 from benchmark.plan import Cell, Plan
-from benchmark.record import FAILED, NOT_RUN, OK, TIMEOUT, Record
+from benchmark.record import FAILED, NOT_RUN, OK, PROBABILITIES, TIMEOUT, Record
 from benchmark.scores import PROBABILITY_SCORES, SCORES, histogram, probability_scores, scores
-from benchmark.stats import bootstrap, by_scene
+from benchmark.stats import Tally, by_scene, interval, resample
 
 MISSING = "missing"
 STATUSES = (OK, FAILED, TIMEOUT, NOT_RUN, MISSING)  # the order of the table; of several seeds the first after OK counts
 INTERVAL = ("jaccard", "jaccard_low", "jaccard_high")
+TIES = ("tied", "detectable")  # with the first row, see `tables.leaderboard`
 COSTS = (
     *("fit_s", "encode_s", "tune_s", "mpixel_per_s", "latency_ms", "parameters", "trainable"),
     *("rss_mb", "rss_over_start_mb", "vram_allocated_mb", "vram_reserved_mb", "vram_process_mb", "energy_j"),
@@ -38,6 +40,7 @@ COLUMNS = (
     *(name for name in SCORES if name != "jaccard"),
     *PROBABILITY_SCORES,
     *OUTLINE,
+    *TIES,
     *COSTS,
     *FACTS,
     *("trials", "study_id", "device", "circular", "note"),
@@ -99,17 +102,36 @@ def values(line: Line) -> dict[str, Any]:
 
 def _measured(line: Line, done: Sequence[Record]) -> dict[str, Any]:
     told = {**_outline(done), **_costs(done), **_facts(done), **_trials(line)}
-    return {**_scores(done), **_probability_scores(line), **told}
+    return {**_scores(line), **_probability_scores(line), **told}
 
 
-def _scores(done: Sequence[Record]) -> dict[str, float]:
+def _scores(line: Line) -> dict[str, float]:
     """Return the scores of confusion counts, and the interval of the metric that ranks."""
-    counts = np.stack([by_scene(np.asarray(kept.counts), kept.scenes) for kept in done])
-    if not counts.any():
+    pooled = np.stack([np.sum(kept.counts, axis=0) for kept in line.ok])
+    if not pooled.any():
         return {}
-    pooled = {name: _mean(score) for name, score in scores(counts.sum(1)).items()}
-    mean, low, high = bootstrap(counts, lambda drawn: scores(drawn)["jaccard"])
-    return {**pooled, "jaccard": mean, "jaccard_low": low, "jaccard_high": high}
+    means = {name: _mean(score) for name, score in scores(pooled).items()}
+    found = tally(line, [kept.counts for kept in line.ok])
+    if found is None:
+        return means
+    own = interval(resample(found.counts, lambda drawn: scores(drawn)["jaccard"]))
+    return {**means, "jaccard_low": own.low, "jaccard_high": own.high}
+
+
+def tally(line: Line, counts: Sequence[Sequence[Sequence[int]]]) -> Tally | None:
+    """Return counts by seed and scene with a known pixel; None if a record has none, or its seeds saw other patches.
+
+    Args:
+        line: whose seeds all ended well.
+        counts: of each seed, (patches, k).
+    """
+    done = line.ok
+    if not all(counts) or len({tuple(kept.patches) for kept in done}) != 1:
+        return None
+    scenes = np.array(sorted(set(done[0].scenes)))
+    known = by_scene(np.asarray(done[0].counts), done[0].scenes).sum(1) > 0
+    summed = np.stack([by_scene(np.asarray(each), kept.scenes) for each, kept in zip(counts, done, strict=True)])
+    return Tally(tuple(cell.seed for cell in line.cells), tuple(scenes[known].tolist()), summed[:, known])
 
 
 def _probability_scores(line: Line) -> dict[str, float]:
@@ -132,18 +154,32 @@ def histogram_of(cell: Cell, kept: Record, out: Path) -> np.ndarray | None:
     Raises:
         ValueError: the truth is that of other patches.
     """
-    stored, truth = cell.folder(out) / "probabilities.npy", cell.truth(out)
+    found = _stored(cell, kept, out)
+    return None if found is None else found[0]
+
+
+def parts_of(cell: Cell, kept: Record, out: Path) -> Parts | None:
+    """Return what each scene with a known pixel adds to the scores of a cell's probabilities, as `histogram_of`."""
+    found = _stored(cell, kept, out)
+    return None if found is None else found[1]
+
+
+def _stored(cell: Cell, kept: Record, out: Path) -> tuple[np.ndarray, Parts] | None:
+    stored, truth = cell.folder(out) / PROBABILITIES, cell.truth(out)
     if not (stored.exists() and (truth / "mask.npy").exists()):
         return None
     if json.loads((truth / "meta.json").read_text())["patches"] != kept.patches:
         raise ValueError(f"the patches in {truth} are not those of {stored.parent}")
-    return _histogram(stored, truth / "mask.npy", stored.stat().st_mtime_ns)
+    return _histograms(stored, truth / "mask.npy", tuple(kept.scenes), stored.stat().st_mtime_ns)
 
 
 @cache
-def _histogram(stored: Path, truth: Path, changed: int) -> np.ndarray:
-    """Return the histogram of two files; `changed` makes a rewritten file another one."""
-    return histogram(np.load(stored, mmap_mode="r"), np.load(truth, mmap_mode="r"))
+def _histograms(stored: Path, truth: Path, scenes: tuple[str, ...], changed: int) -> tuple[np.ndarray, Parts]:
+    """Return the histogram of two files, and its parts by scene; `changed` makes a rewritten file another one."""
+    probability, mask = np.load(stored, mmap_mode="r"), np.load(truth, mmap_mode="r")
+    places = [np.flatnonzero(np.array(scenes) == scene) for scene in sorted(set(scenes))]
+    each = np.stack([histogram(probability[place], mask[place]) for place in places])
+    return each.sum(0), parts(each[each.any((1, 2))])
 
 
 def _costs(done: Sequence[Record]) -> dict[str, float | int | None]:

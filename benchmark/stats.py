@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
 RESAMPLES = 2000
+ALPHA, POWER = 0.05, 0.8
 _SCENES, _SEEDS = 0, 1  # streams of random numbers: as many scenes as seeds must not be drawn alike
 Score = Callable[[np.ndarray], np.ndarray]  # counts (..., k) -> score (...)
 
@@ -19,31 +20,6 @@ def by_scene(counts: np.ndarray, scenes: Sequence[str]) -> np.ndarray:
     names, place = np.unique(np.asarray(scenes), return_inverse=True)
     member = np.arange(len(names))[:, None] == place[None, :]
     return member.astype(np.int64) @ np.asarray(counts)
-
-
-def bootstrap(
-    counts: np.ndarray, score: Score, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float, float]:
-    """Return the mean over seeds and its 95 % percentile interval over resampled scenes.
-
-    Scenes without a valid pixel say nothing and are left out; a single scene has no interval, so it is NaN.
-
-    Args:
-        counts: (seeds, scenes, 4); every seed saw the same scenes.
-        score: counts (..., 4) -> score (...).
-        resamples: bootstrap draws; scenes are drawn with replacement, the same for every seed (Efron 1979).
-        seed: of the draws, so that two rows of a table see the same resampled scenes.
-    """
-    counts = counts[:, counts.sum((0, 2)) > 0]
-    scenes = counts.shape[1]
-    mean = float(np.mean(score(counts.sum(1)))) if scenes else float("nan")
-    if scenes < 2:
-        return mean, float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    weight = rng.multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples)
-    draws = np.mean(score(np.einsum("rs,ksc->rkc", weight, counts)), axis=1)
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return mean, float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -77,7 +53,7 @@ class Draws:
 
 
 def resample(counts: np.ndarray, score: Score, resamples: int = RESAMPLES, seed: int = 0) -> Draws:
-    """Return the scores of a line with its scenes resampled, for `difference`.
+    """Return the scores of a line with its scenes resampled, for `interval` and `difference`.
 
     Of n scenes n - 1 are drawn with replacement, so that the variance of the draws is that of the mean (Rao and Wu
     1988, JASA).
@@ -103,19 +79,75 @@ def _weights(units: int, resamples: int, seed: int, stream: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A mean difference, its 95 % interval (NaN: none), and how many seeds and scenes it rests on."""
+class Estimate:
+    """A mean over seeds, its 95 % interval (NaN: none), and how many seeds and scenes it rests on.
+
+    Attributes:
+        mean, low, high: of a score or a difference of scores.
+        seeds, scenes: how many.
+        error: standard error, over scenes and seeds; NaN without an interval.
+        freedom: degrees of freedom of Student's t.
+    """
 
     mean: float = math.nan
     low: float = math.nan
     high: float = math.nan
     seeds: int = 0
     scenes: int = 0
+    error: float = math.nan
+    freedom: float = math.nan
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """An estimate of a difference: whether it is 0 is a question."""
 
     @property
     def resolved(self) -> bool:
         """Whether there is an interval and it leaves 0 out."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of no difference, by the t of the interval: below 0.05 where that leaves 0 out."""
+        from scipy.special import stdtr
+
+        if not self.error:  # both sides erred alike in every scene
+            return float(self.mean == 0)
+        return float(2 * stdtr(self.freedom, -abs(self.mean) / self.error))
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that a comparison of this standard error finds, see `detectable`."""
+        return detectable(self.error, self.freedom)
+
+
+def interval(draws: Draws, bounds: tuple[float, float] = (0, 1), seed: int = 0) -> Estimate:
+    """Return the mean of a score over seeds with a 95 % interval over scenes and seeds.
+
+    Draws, standard error and Student's t are those of `difference`; the interval is made on the scale of the score's
+    logit (its error by the delta method) and turned back, as scores near their bounds are skewed. On simulated records
+    it held the true score in 93 to 97 % of the cases with 4 to 60 scenes and in 98 % with 3, without the logit in 92 to
+    96 %.
+
+    Args:
+        draws: of `resample`.
+        bounds: beyond which the score cannot lie.
+        seed: of the draws of seeds.
+
+    Returns:
+        The estimate; its interval is NaN for fewer than two scenes.
+    """
+    from scipy.special import expit, logit, stdtrit
+
+    found = Estimate(*_estimate(draws.score, draws.resampled, draws.without, bounds, seed))
+    least, width = bounds[0], bounds[1] - bounds[0]
+    share = (found.mean - least) / width
+    if not 0 < share < 1:  # no logit: the score is at its bound in every scene
+        return found
+    reach = stdtrit(found.freedom, 1 - ALPHA / 2) * found.error / width / (share * (1 - share))
+    low, high = least + width * expit(logit(share) + np.array([-reach, reach]))
+    return replace(found, low=float(low), high=float(high))
 
 
 def difference(first: Sequence[Draws], second: Sequence[Draws], seed: int = 0) -> Difference:
@@ -142,28 +174,60 @@ def difference(first: Sequence[Draws], second: Sequence[Draws], seed: int = 0) -
         np.mean([getattr(a, part) - getattr(b, part) for a, b in zip(first, second, strict=True)], axis=0)
         for part in ("score", "resampled", "without")
     )
+    return Difference(*_estimate(each, drawn, without, (-1, 1), seed))
+
+
+def _estimate(
+    each: np.ndarray, drawn: np.ndarray, without: np.ndarray, bounds: tuple[float, float], seed: int
+) -> tuple[float, float, float, int, int, float, float]:
+    """Return the fields of an Estimate from the arrays of Draws."""
+    from scipy.special import stdtrit
+
     scenes, seeds = without.shape
     mean = float(np.mean(each)) if seeds else math.nan
     if scenes < 2 or math.isnan(mean):
-        return Difference(mean, seeds=seeds, scenes=scenes)
+        return mean, math.nan, math.nan, seeds, scenes, math.nan, math.nan
     share = _weights(seeds, len(drawn), seed, _SEEDS)
-    spread = float(np.nanstd((drawn * share).sum(1) / share.sum(1), ddof=1))
-    reach = _quantile(each, without.mean(1)) * spread
-    low, high = np.clip([mean - reach, mean + reach], -1, 1)
-    return Difference(mean, float(low), float(high), seeds, scenes)
+    error = float(np.nanstd((drawn * share).sum(1) / share.sum(1), ddof=1))
+    freedom = _freedom(each, without.mean(1))
+    reach = float(stdtrit(freedom, 1 - ALPHA / 2)) * error
+    low, high = np.clip([mean - reach, mean + reach], *bounds)
+    return mean, float(low), float(high), seeds, scenes, error, freedom
 
 
-def _quantile(each: np.ndarray, without: np.ndarray) -> float:
-    """Return the 97.5 % quantile of Student's t, its degrees of freedom from the variances over scenes and seeds.
+def _freedom(each: np.ndarray, without: np.ndarray) -> float:
+    """Return the degrees of freedom of Student's t, from the variances over scenes and seeds.
 
     Args:
-        each: difference of each seed.
-        without: difference without each scene, for the jackknife's variance.
+        each: score or difference of each seed.
+        without: the same without each scene, for the jackknife's variance.
     """
-    from scipy.stats import t
-
     parts = [((len(without) - 1) * float(np.nanvar(without)), len(without) - 1)]
     if len(each) > 1:
         parts.append((float(np.var(each, ddof=1)) / len(each), len(each) - 1))
     total, spread = sum(variance for variance, _ in parts), sum(variance**2 / free for variance, free in parts)
-    return float(t.ppf(0.975, total**2 / spread if spread else len(without) - 1))
+    return total**2 / spread if spread else float(len(without) - 1)
+
+
+def detectable(error: float, freedom: float) -> float:
+    """Return the smallest true difference that a two-sided test at 5 % finds with a power of 80 %.
+
+    It is the standard error times the noncentrality at which Student's t exceeds its critical value so often (Cohen
+    1988, Statistical Power Analysis for the Behavioral Sciences, chapter 2; the power to find a difference of the wrong
+    sign, below 0.1 %, is left out).
+    """
+    from scipy.special import nctdtrinc, stdtrit
+
+    return float(nctdtrinc(freedom, 1 - POWER, stdtrit(freedom, 1 - ALPHA / 2))) * error
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Return the p-values of a family adjusted by Holm's step-down (1979, Scandinavian Journal of Statistics).
+
+    What is NaN was not tested: it stays NaN and is no member of the family.
+    """
+    found = np.array(p, float)
+    order = np.argsort(found, kind="stable")[: np.count_nonzero(~np.isnan(found))]
+    steps = np.maximum.accumulate(found[order] * np.arange(len(order), 0, -1))
+    found[order] = np.minimum(steps, 1)
+    return found

@@ -49,10 +49,10 @@ def pixels(plan, out, row, tuned=False):
 AGREED = (
     "row family status reason tuned seeds jaccard jaccard_low jaccard_high "
     "jaccard_cloud f1 f2 precision recall accuracy balanced_accuracy kuiper mcc dice_loss auc brier ece "
-    "boundary_jaccard_2 boundary_f1_2 "
+    "boundary_jaccard_2 boundary_f1_2 tied detectable "
     "fit_s encode_s tune_s mpixel_per_s latency_ms parameters trainable rss_mb rss_over_start_mb "
     "vram_allocated_mb vram_reserved_mb vram_process_mb energy_j step_s mfu "
-    "vram_load_mb vram_forward_mb vram_backward_mb vram_step_mb trials study_id device circular note"
+    "vram_load_mb vram_forward_mb vram_backward_mb vram_step_mb trials study_id device circular note suspect"
 )
 
 
@@ -229,7 +229,7 @@ def test_an_absent_row_says_why_before_it_was_ever_run(tmp_path):
 def test_csv_holds_every_column_and_empty_fields(realistic, tmp_path):
     _, _, frame = realistic
     csv, _ = write_leaderboard(frame, tmp_path)
-    assert csv.read_text().splitlines()[0] == ",".join(COLUMNS)
+    assert csv.read_text().splitlines()[0] == ",".join([*COLUMNS, "suspect"])
     again = pd.read_csv(csv, keep_default_na=False, dtype=str)
     cpu = again[(again["row"] == "unet") & (again["tuned"] == "True")].iloc[0]
     assert (cpu["vram_reserved_mb"], cpu["parameters"], cpu["fit_s"]) == ("", "7700000", "180.25")
@@ -264,7 +264,7 @@ def test_a_failed_tuned_line_leaves_the_defaults_ranked(tmp_path):
 
 def test_a_plan_without_cells_gives_an_empty_table(tmp_path):
     frame = leaderboard(Plan("empty", (), tmp_path, tmp_path), tmp_path)
-    assert (len(frame), list(frame.columns)) == (0, list(COLUMNS))
+    assert (len(frame), list(frame.columns)) == (0, [*COLUMNS, "suspect"])
     assert pivot(frame) == []
     write_leaderboard(frame, tmp_path)
 
