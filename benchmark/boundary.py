@@ -48,10 +48,10 @@ def _patch(cloud: np.ndarray, mask: np.ndarray) -> list[list[int]]:
 
 
 def _boundary(cloud: np.ndarray, clear: np.ndarray, distance: int) -> np.ndarray:
-    return cloud & _within(clear, distance)
+    return cloud & within(clear, distance)
 
 
-def _within(pixels: np.ndarray, distance: int) -> np.ndarray:
+def within(pixels: np.ndarray, distance: int) -> np.ndarray:
     """Return the pixels at most `distance` from one of `pixels` (0 or 1), none of which lie beyond the edge."""
     import cv2
 
@@ -66,7 +66,7 @@ def _overlap(found: tuple[np.ndarray, np.ndarray], truth: tuple[np.ndarray, np.n
 
 def _hits(outline: np.ndarray, other: np.ndarray, distance: int) -> tuple[int, int]:
     """Return how many pixels of an outline lie within `distance` of the other, and how many it has."""
-    return int(np.count_nonzero(outline & _within(other, distance))), int(np.count_nonzero(outline))
+    return int(np.count_nonzero(outline & within(other, distance))), int(np.count_nonzero(outline))
 
 
 def scores(counts: Mapping[str, Sequence[Any] | np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,14 +1,20 @@
-"""Truth and pictures of the test part, kept once per split, so that views need neither data set nor inference."""
+"""Truth, strata and pictures of the test part, kept once per split: views need neither data set nor inference."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmark import strata
 from benchmark._composite import composite, kelvin_range
 from benchmark.api import Part
 from benchmark.record import write_json
+from benchmark.strata import Stratum
+
+STRATA = "strata.npz"
 
 
 def keep(test: Part, patches: tuple[str, ...], folder: Path) -> None:
@@ -27,6 +33,52 @@ def keep(test: Part, patches: tuple[str, ...], folder: Path) -> None:
     kelvin = kelvin_range(images, test.images.bands)
     save_array(folder / "composite.npy", np.stack([composite(toa, test.images.bands, kelvin) for toa in images]))
     write_json(folder / "meta.json", {"patches": list(patches), "scenes": list(test.scenes)})
+
+
+def keep_strata(store: Path, patches: Sequence[str], mask: np.ndarray, folder: Path) -> dict[str, Stratum]:
+    """Return the strata of the test part, kept in STRATA; they are made and written where that is not there yet.
+
+    Args:
+        store: the patch set.
+        patches: ids of the test patches.
+        mask: (n, y, x) their truth.
+        folder: `<out>/truth/<split hash>`.
+    """
+    kept = read_strata(folder)
+    if kept is not None:
+        return kept
+    made = strata.strata(store, patches, mask)
+    _write_strata(made, folder / STRATA)
+    return made
+
+
+def complete(store: Path, folder: Path) -> None:
+    """Keep the strata of test patches that were kept without them, as long as their patch set is there."""
+    if (folder / "meta.json").exists() and store.exists():
+        patches = json.loads((folder / "meta.json").read_text())["patches"]
+        keep_strata(store, patches, np.load(folder / "mask.npy", mmap_mode="r"), folder)
+
+
+def _write_strata(found: Mapping[str, Stratum], path: Path) -> None:
+    columns = {f"codes {name}": stratum.codes for name, stratum in found.items()}
+    columns |= {f"labels {name}": np.array(stratum.labels, str) for name, stratum in found.items()}
+    columns["version"] = np.array(strata.VERSION)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    with temporary.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **columns)
+    temporary.replace(path)
+
+
+def read_strata(folder: Path) -> dict[str, Stratum] | None:
+    """Return the strata that were kept in a folder; None where there are none, or they are of another version."""
+    if not (folder / STRATA).exists():
+        return None
+    with np.load(folder / STRATA, allow_pickle=False) as found:
+        if int(found["version"]) != strata.VERSION:
+            return None
+        names = [name.removeprefix("codes ") for name in found.files if name.startswith("codes ")]
+        return {name: Stratum(tuple(found[f"labels {name}"].tolist()), found[f"codes {name}"]) for name in names}
 
 
 def save_array(path: Path, values: np.ndarray) -> None:

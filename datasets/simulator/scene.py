@@ -132,6 +132,7 @@ def truth(sky: Sky) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         "cloud_fraction": fraction,
         "shadow": ((coarsen(_cloud_shade(sky)) < 0.5) & (mask == 0)).astype(np.uint8),
         "glint": (coarsen(sky.glint(2)) >= tables.GLINT_FLAG).astype(np.uint8),
+        "view_zenith": coarsen(np.broadcast_to(np.degrees(geometry.view_zenith(sky.grid.across)), sky.grid.shape)),
     }
     for kind in ("smoke", "dust"):
         strata[kind] = _aerosol_flag(sky, kind, mask.shape)

@@ -1,0 +1,67 @@
+"""Shapes of clouds: outlines, power by scale and cloud fraction of every line; as a data frame and as shapes.csv."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark import boundary, fraction, spectrum
+from benchmark.lines import Line, tally
+from benchmark.stats import interval, resample
+from benchmark.tables import replacing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+COLUMNS = ("row", "family", "tuned", "score", "mean", "low", "high", "seeds", "scenes")
+Scores = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+# Field of a record -> its scores, and what bounds those.
+KINDS: dict[str, tuple[Scores, tuple[float, float]]] = {
+    "boundary": (boundary.scores, (0.0, 1.0)),
+    "spectrum": (spectrum.scores, (0.0, math.inf)),
+    "fraction": (fraction.scores, (-1.0, 1.0)),
+}
+
+
+def shape_table(found: Sequence[Line]) -> DataFrame:
+    """Return COLUMNS of every line, an entry per score of KINDS: sums pooled over the test part, mean over seeds.
+
+    Args:
+        found: of `strata_table.completed`.
+    """
+    import pandas as pd
+
+    entries = [
+        {"row": line.first.row, "family": line.first.family, "tuned": line.first.tuned, **entry}
+        for line in found
+        for kind in KINDS
+        for part in getattr(line.ok[0], kind)
+        for entry in _entries(line, kind, part)
+    ]
+    return pd.DataFrame(entries, columns=list(COLUMNS))
+
+
+def _entries(line: Line, kind: str, part: str) -> list[dict[str, Any]]:
+    """Return the entries of one distance, octave or tile; none if a seed lacks it or saw other patches."""
+    summed = tally(line, [getattr(kept, kind).get(part, []) for kept in line.ok])
+    if summed is None or not summed.counts.size:
+        return []
+    score, bounds = KINDS[kind]
+    entries = []
+    for name in score({part: summed.counts[0, 0]}):
+        own = interval(resample(summed.counts, lambda drawn, name=name: score({part: drawn})[name]), bounds)  # type: ignore[misc]
+        numbers = {"mean": own.mean, "low": own.low, "high": own.high, "seeds": own.seeds, "scenes": own.scenes}
+        entries.append({"score": name, **numbers})
+    return entries
+
+
+def write_shapes(table: DataFrame, out: Path) -> Path:
+    """Write shapes.csv and return its path."""
+    path = out / "shapes.csv"
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    return path
