@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.api import NotRun, UserError
-from benchmark.cli_errors import user_errors
+from benchmark.cli_verbs import Device, WeightsDir, user_errors
 
 if TYPE_CHECKING:
     from benchmark.predict import Outcome
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, typer.Option(help="Folder that the masks are put into.", file_okay=False)]
 Results = Annotated[Path, typer.Option(help="Output folder of `run`.", file_okay=False, resolve_path=True)]
+
+
+class Threshold(StrEnum):
+    """Where the decision threshold comes from."""
+
+    HALF = "half"
+    VALIDATION = "validation"
 
 
 @user_errors
@@ -28,8 +36,11 @@ def predict(
     cog: Annotated[bool, typer.Option("--cog", help="Also write a Cloud-Optimised GeoTIFF.")] = False,
     quicklook: Annotated[bool, typer.Option("--quicklook", help="Also write a picture.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Write masks again that are there already.")] = False,
-    weights_dir: Annotated[Path | None, typer.Option(help="Folder of checkpoint files.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda[:n]; default: a GPU if there is one.")] = None,
+    threshold: Annotated[
+        Threshold, typer.Option(help="half: 0.5, as scores are; validation: what the validation part chose.")
+    ] = Threshold.HALF,
+    weights_dir: WeightsDir = None,
+    device: Device = None,
 ) -> None:
     """Write the cloud masks of whole products, as CF NetCDF, with a model that `run` has trained."""
     from benchmark import cli_run, planner, trained
@@ -38,6 +49,8 @@ def predict(
     if _is_row(method) or not folder.is_dir():
         folder = trained.find(cli_run.stored_plan(results, plan), results, method)
     model = trained.load(folder.resolve(), planner.torch_device(device), weights_dir, results / "weights.json")
+    if threshold == Threshold.VALIDATION:
+        model = trained.at_chosen_threshold(model)
     if not model.unchanged:
         typer.echo(f"the code of row '{model.row.name}' has changed since this model was trained", err=True)
     faults = 0

@@ -13,11 +13,10 @@ import numpy as np
 
 from benchmark.api import CLOUD, IGNORE
 
-COUNTS = ("true_clear", "false_cloud", "missed_cloud", "true_cloud")
 ECE_BINS = 15
 _BLOCK = 16  # patches a histogram takes at once: 2.5 times faster than all at once, the processor's cache holds them
 _CODES = int(np.float16(1.0).view(np.uint16)) + 1
-_VALUES = np.arange(_CODES, dtype=np.uint16).view(np.float16).astype(np.float64)
+VALUES = np.arange(_CODES, dtype=np.uint16).view(np.float16).astype(np.float64)  # of a histogram, rising
 
 
 def confusion(cloud: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -85,18 +84,25 @@ def _histogram(probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.bincount(code, minlength=2 * _CODES).reshape(2, _CODES)
 
 
-def probability_scores(hist: np.ndarray) -> dict[str, float]:
-    """Return AUC (ties count half), Brier score and expected calibration error (equal-mass bins) of a histogram."""
+def probability_scores(hist: np.ndarray, values: np.ndarray = VALUES) -> dict[str, float]:
+    """Return AUC (ties count half), Brier score and expected calibration error (equal-mass bins) of a histogram.
+
+    Args:
+        hist: pixels per class and value, (2, k).
+        values: (k,), distinct and rising.
+    """
     clear, cloud = hist.astype(np.float64)
     n_clear, n_cloud = clear.sum(), cloud.sum()
     below = np.cumsum(clear) - clear
     auc = float((cloud * (below + clear / 2)).sum() / (n_clear * n_cloud)) if n_clear and n_cloud else float("nan")
-    brier = float((cloud * (1 - _VALUES) ** 2 + clear * _VALUES**2).sum() / (n_clear + n_cloud))
-    forecast, observed, share = reliability(hist)
+    brier = float((cloud * (1 - values) ** 2 + clear * values**2).sum() / (n_clear + n_cloud))
+    forecast, observed, share = reliability(hist, values=values)
     return {"auc": auc, "brier": brier, "ece": float((share * np.abs(forecast - observed)).sum())}
 
 
-def reliability(hist: np.ndarray, bins: int = ECE_BINS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reliability(
+    hist: np.ndarray, bins: int = ECE_BINS, values: np.ndarray = VALUES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return mean forecast, observed cloud frequency and share of pixels of equal-mass bins; empty ones left out.
 
     Equal values stay in one bin, so there may be fewer bins than asked for.
@@ -106,7 +112,7 @@ def reliability(hist: np.ndarray, bins: int = ECE_BINS) -> tuple[np.ndarray, np.
     place = np.minimum((middle / pixels.sum() * bins).astype(int), bins - 1)
     mass = np.bincount(place, pixels, bins)
     used = mass > 0
-    forecast = np.bincount(place, pixels * _VALUES, bins)[used] / mass[used]
+    forecast = np.bincount(place, pixels * values, bins)[used] / mass[used]
     observed = np.bincount(place, hist[1], bins)[used] / mass[used]
     return forecast, observed, mass[used] / mass.sum()
 

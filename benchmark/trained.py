@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark import artifacts, catalog, record, weights
+from benchmark import artifacts, calibration, catalog, record, weights
 from benchmark.api import Band, Budget, Context, Method, NotRun, Row, UserError
 from benchmark.plan import Plan
 from benchmark.record import Record
@@ -106,6 +106,15 @@ def load(folder: Path, device: str, weights_dir: Path | None, sums: Path) -> Mod
     # A run from before bands could play other roles has none of them in its record.
     roles = tuple(band["role"] for band in done.bands) or tuple(band.role for band in seen.bands)
     return Model(row, folder, done, method, seen.bands, roles, seen.size, seen.view, context, files)
+
+
+def at_chosen_threshold(model: Model) -> Model:
+    """Return the model with the threshold that the validation part of its run chooses.
+
+    Raises:
+        UserError: it cannot, see `calibration.threshold_of`.
+    """
+    return replace(model, record=replace(model.record, threshold=calibration.threshold_of(model.folder)))
 
 
 def _checkpoint(row: Row, done: Record, weights_dir: Path | None, sums: Path) -> Path | None:

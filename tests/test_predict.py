@@ -14,7 +14,7 @@ import xarray as xr
 from patch_factory import HLS5, bands, make_images
 from typer.testing import CliRunner
 
-from benchmark import _mask_facts, artifacts, catalog, cell, granule, planner, predict, record, trained
+from benchmark import _mask_facts, artifacts, catalog, cell, granule, planner, predict, record, scores, trained
 from benchmark import bands as sets
 from benchmark.api import Context, Row, UserError, Weights
 from benchmark.cli_predict import predict as verb
@@ -233,6 +233,30 @@ def test_the_same_model_does_not_predict_twice(tmp_path):
     assert [again(of=other), again(of=other), again()] == [False, True, False]
     newer = ds.assign_attrs(provenance={"baseline": "SL_L1_.005"})
     assert not again(product=newer)
+
+
+def test_a_mask_at_the_threshold_that_the_validation_part_chose(tmp_path, command):
+    folder = product_factory.run(tmp_path / "elsewhere", ROWS["pixelwise"])
+    args = (product_factory.product(tmp_path), "--method", folder, "--out", tmp_path / "masks")
+    code, said = command(*args, "--threshold", "validation")
+    assert (code, "cannot choose a threshold: no validation histogram was kept" in " ".join(said.split())) == (2, True)
+    hist = np.zeros((2, len(scores.VALUES)), np.int64)
+    high = 1 - 2**-9
+    for value, clear, cloud in ((0.125, 90, 10), (high, 60, 5), (1, 5, 80)):
+        hist[:, np.searchsorted(scores.VALUES, value)] = clear, cloud
+    np.save(folder / record.VALIDATION, hist)
+    path = tmp_path / "masks" / "FAKE_0_pixelwise.nc"
+    cloudy = {}
+    for options, threshold in (((), 0.5), (("--threshold", "validation"), high), (("--threshold", "half"), 0.5)):
+        code, said = command(*args, *options)
+        assert (code, "already there" in said) == (0, False), said
+        mask, probability = masks(path)
+        np.testing.assert_array_equal(mask[mask >= 0], probability[mask >= 0] > threshold)
+        with netCDF4.Dataset(path) as file:
+            assert file.decision_threshold == threshold
+        cloudy[threshold] = (mask == 1).sum()
+    assert 0 < cloudy[high] < cloudy[0.5]
+    assert record.read(folder).threshold == 0.5, "the record stays as it is"
 
 
 @pytest.mark.parametrize("other", [{"rows": 64}, {"night": False, "roles": (*product_factory.ROLES, "BT_12")}])
