@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from benchmark import catalog, patchset, splits
+from benchmark import catalog, leaks, patchset, splits
 from benchmark.api import UserError
-from benchmark.cli_errors import user_errors
+from benchmark.cli_verbs import user_errors
 from benchmark.sources import Progress, Request, Source
 
 app = typer.Typer(help="Fetch and simulate products; make, import, check and show patch sets.", no_args_is_help=True)
@@ -95,8 +95,14 @@ def import_(
 
 @app.command()
 @user_errors
-def check(path: Where) -> None:
-    """Check a patch set and its split, or a product, wholly; exit status 2 on a fault."""
+def check(
+    path: Where,
+    optimism: Annotated[
+        bool, typer.Option("--optimism", help="Measure what a random split of the patches would have claimed instead.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder that what --optimism measures is kept in.")] = Path("results"),
+) -> None:
+    """Check a patch set, its split and what its parts share, or a product, wholly; exit status 2 on a fault."""
     if not patchset.is_store(path) and (examine := _source_of(path).check):
         if not _verdict("product", lambda: examine(path)):
             raise typer.Exit(2)
@@ -106,8 +112,12 @@ def check(path: Where) -> None:
             _verdict("patch set", lambda: _check_store(store)),
             _verdict("split", lambda: _check_split(store)),
         ]
-    if not all(sound):
-        raise typer.Exit(2)
+        if all(sound):
+            sound += map(_tell, _findings(store))
+        if not all(sound):
+            raise typer.Exit(2)
+        if optimism:
+            _tell_optimism(store, out)
 
 
 @app.command()
@@ -215,6 +225,35 @@ def _check_store(store: Path) -> str:
 
 
 def _check_split(store: Path) -> str:
-    split = splits.read(splits.split_path(store), store)
+    split = splits.read_unguarded(splits.split_path(store), store)
     counts = ", ".join(f"{part} {len(ids)}" for part, ids in split.parts.items())
     return f"{counts} patches, by {split.unit}, hash {splits.split_hash(split)[:12]}"
+
+
+def _findings(store: Path) -> Iterator[leaks.Finding]:
+    """Yield what every check for leaks found, those that read pixels last."""
+    split = splits.read_unguarded(splits.split_path(store), store)
+    yield from leaks.known(patchset.table(store), split.parts, split.unit)
+    yield leaks.near_duplicates(store, split.parts, splits.split_hash(split))
+
+
+def _tell(finding: leaks.Finding) -> bool:
+    """Print one line on a finding; return whether it is no fault."""
+    mark = {leaks.OK: "[green]ok[/]    ", leaks.FAULT: "[red]fault[/] ", leaks.UNCHECKED: "[yellow]not checked[/]"}
+    console: Any = Console(soft_wrap=True, highlight=False)
+    console.print(f"{mark[finding.state]} {finding.check}: {escape(finding.told)}")
+    return finding.state != leaks.FAULT
+
+
+def _tell_optimism(store: Path, out: Path) -> None:
+    """Print what a random split of all patches would have claimed, measured now if it was not before."""
+    from benchmark import optimism, planner, random_split
+
+    with progress_bar("patches") as progress:
+        asked = planner.Asked(
+            ("lightgbm",), str(store), seeds=1, trials=0, bands="all", out=out, device="cpu", whole=True
+        )
+        plan = planner.make(asked, progress)
+    with progress_bar("fits of lightgbm") as progress:
+        found = random_split.measure(plan, out, progress)
+    typer.echo(optimism.tell(found))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark import leaks
 from benchmark.api import UserError, digest
 from benchmark.patchset import Table, attributes, replace_folder, table
 from benchmark.record import write_json
@@ -26,8 +27,8 @@ class Split:
     """A split of a patch set.
 
     Attributes:
-        unit: what no two parts share: "scene", "date" (a set of whole scenes), or "block" (of a single product: parts
-            share its orbit, and their patches may touch).
+        unit: what no two parts share: "scene", "date" (a set of whole scenes; "date:3": days of two parts are at least
+            3 days apart), or "block" (of a single product: parts share its orbit, and their patches may touch).
         data: fingerprint of the patch set.
         parts: patch ids of train, val and test, in the order of the store.
         patches: content hash of every patch of a part.
@@ -46,6 +47,15 @@ def split_path(store: Path) -> Path:
     return store.with_name(f"{store.stem}.split.json")
 
 
+def by_date(unit: object) -> bool:
+    """Whether a unit is "date", or "date:N" with a gap of N days.
+
+    Raises:
+        UserError: what follows "date:" is no number of days.
+    """
+    return isinstance(unit, str) and leaks.gap_days(unit) > 0
+
+
 def split_hash(split: Split) -> str:
     """Return the hash of what is compared: the content of the patches in each part, whatever they are called."""
     return digest([(part, [split.patches[patch] for patch in split.parts[part]]) for part in PARTS])
@@ -55,24 +65,23 @@ def from_parts(store: Path, parts: Mapping[str, Sequence[str]], unit: str = "sce
     """Return the split with these patch ids in train, val and test.
 
     Raises:
-        UserError: an id that is not in the store or in two parts, an empty part; a scene, a content, an orbit or a
-            place at nearly the same time in two parts.
+        UserError: an id that is not in the store or in two parts, an empty part; a scene, a content, an orbit, a day
+            closer than the gap or a place at nearly the same time in two parts.
     """
     rows = table(store)
+    split = _split(store, rows, parts, unit)
+    leaks.refuse(leaks.known(rows, split.parts, unit))
+    return split
+
+
+def _split(store: Path, rows: Table, parts: Mapping[str, Sequence[str]], unit: str) -> Split:
     position = {patch: row for row, patch in enumerate(rows.ids)}
     _check_parts(store, parts, position)
     ordered = {part: tuple(sorted(parts[part], key=position.__getitem__)) for part in PARTS}
     chosen = [position[patch] for patch in chain.from_iterable(ordered.values())]
     patches = {rows.ids[row]: rows.sha256[row] for row in chosen}
     scenes = {rows.ids[row]: rows.scenes[row] for row in chosen}
-    split = Split(unit, attributes(store)["fingerprint"], ordered, patches, scenes)
-    _check_disjoint(split, "scene", split.scenes)
-    _check_disjoint(split, "content of patch", split.patches)
-    if unit != "block" and rows.orbits:
-        _check_disjoint(split, "orbit", dict(zip(rows.ids, rows.orbits, strict=True)))
-    if rows.footprints:
-        _check_footprints(rows, split)
-    return split
+    return Split(unit, attributes(store)["fingerprint"], ordered, patches, scenes)
 
 
 def _check_parts(store: Path, parts: Mapping[str, Sequence[str]], known: Mapping[str, int]) -> None:
@@ -91,29 +100,6 @@ def _check_parts(store: Path, parts: Mapping[str, Sequence[str]], known: Mapping
             owner[patch] = part
 
 
-def _check_disjoint(split: Split, what: str, values: Mapping[str, str]) -> None:
-    """Refuse what would leak from one part into another: scenes, orbits, and copies of a patch under another id."""
-    owner: dict[str, tuple[str, str]] = {}
-    for part in PARTS:
-        for patch in split.parts[part]:
-            other, first = owner.setdefault(values[patch], (part, patch))
-            if other != part:
-                name = first if what == "content of patch" else values[patch]
-                raise UserError(f"{what} '{name}' is in {other} and, as patch '{patch}', in {part}")
-
-
-def _check_footprints(rows: Table, split: Split) -> None:
-    from benchmark._footprints import overlaps
-
-    part_of = {patch: part for part in PARTS for patch in split.parts[part]}
-    used = [row for row, patch in enumerate(rows.ids) if patch in part_of]
-    parts = [part_of[rows.ids[row]] for row in used]
-    found = next(overlaps([rows.footprints[row] for row in used], rows.time[used], parts), None)
-    if found:
-        names = [f"'{rows.ids[used[place]]}' of {parts[place]}" for place in found]
-        raise UserError(f"patches {' and '.join(names)} overlap on the ground less than 12 hours apart")
-
-
 def by_group(
     store: Path, unit: str = "scene", fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0
 ) -> Split:
@@ -130,7 +116,7 @@ def by_group(
 
 def group_parts(rows: Table, unit: str, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> dict[str, list[str]]:
     """Return the patch ids of each part; the work of `by_group`."""
-    groups = _groups(rows, unit)
+    groups = groups_of(rows, unit)
     if rows.footprints:
         from benchmark._footprints import joined
 
@@ -148,19 +134,24 @@ def group_parts(rows: Table, unit: str, fractions: Sequence[float] = FRACTIONS, 
     return parts
 
 
-def _groups(rows: Table, unit: str) -> list[str]:
-    """Return the group of each patch; a scene that lasts over midnight belongs to the day it began."""
+def groups_of(rows: Table, unit: str) -> list[str]:
+    """Return the group of each patch: its scene, or the day its scene began and the days that no gap sets apart.
+
+    Raises:
+        UserError: no such unit, or a split by date where a patch has no time.
+    """
     if unit in ("scene", "block"):
         return list(rows.scenes)
-    if unit != "date":
+    gap = leaks.gap_days(unit)
+    if not gap:
         raise UserError(f"a split is by scene, date or block, not by '{unit}'")
     unknown = np.isnat(rows.time)
     if unknown.any():
         raise UserError(f"patch '{rows.ids[int(unknown.argmax())]}' has no time, which a split by date needs")
-    began: dict[str, np.datetime64] = {}
-    for scene, time in zip(rows.scenes, rows.time, strict=True):
-        began[scene] = min(time, began.get(scene, time))
-    return [str(began[scene].astype("datetime64[D]")) for scene in rows.scenes]
+    days = leaks.days(rows)
+    known = np.unique(days)
+    first = known[np.diff(known, prepend=known[0] - gap) >= np.timedelta64(gap, "D")]
+    return [str(first[np.searchsorted(first, day, "right") - 1]) for day in days]
 
 
 def _assign(order: Sequence[str], size: Mapping[str, int], fractions: Mapping[str, float]) -> dict[str, str]:
@@ -230,16 +221,23 @@ def read(path: Path, store: Path | None = None) -> Split:
         store: its patch set; `<name>.zarr` beside `<name>.split.json` where not given.
 
     Raises:
-        UserError: no such file, not a split, edited by hand, or the patch set holds something else.
+        UserError: no such file, not a split, edited by hand, the patch set holds something else, or parts that leak.
     """
-    given = _load(path)
     store = store or path.with_name(path.name.removesuffix(".split.json") + ".zarr")
+    split = read_unguarded(path, store)
+    leaks.refuse(leaks.known(table(store), split.parts, split.unit))
+    return split
+
+
+def read_unguarded(path: Path, store: Path) -> Split:
+    """Read a split as `read` does, but for whether its parts leak: for a report of that, never to train on."""
+    given = _load(path)
     now = table(store)
     content = dict(zip(now.ids, now.sha256, strict=True))
     for patch, value in given.patches.items():
         if patch in content and content[patch] != value:
             raise UserError(f"patch '{patch}' of {store.name} has not the content that {path.name} was made with")
-    return from_parts(store, given.parts, given.unit)
+    return _split(store, now, given.parts, given.unit)
 
 
 def _load(path: Path) -> Split:

@@ -26,7 +26,7 @@ import numpy as np
 from benchmark.api import UserError, code, digest
 from benchmark.patchset import PatchWriter, Table, check_replaceable
 from benchmark.sources import Progress, Request
-from benchmark.splits import group_parts, publish
+from benchmark.splits import by_date, group_parts, publish
 from datasets import _granule_names, _mask_files
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _cut(request: Request) -> Cut:
     if request.size < 1:
         raise UserError(f"a patch has at least one row and column, not {request.size}")
     split, given = request.options.get("split", SPLITS[0]), request.options.get("min_valid", 0.5)
-    if split not in SPLITS:
+    if split not in SPLITS and not by_date(split):
         raise UserError(f"products are split by {', '.join(SPLITS)}, not by '{split}'")
     try:
         min_valid = float(given)

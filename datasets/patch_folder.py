@@ -27,7 +27,7 @@ import numpy as np
 from benchmark.api import REFLECTANCE, UserError, code, digest
 from benchmark.patchset import PatchWriter
 from benchmark.sources import Progress, Request, Source
-from benchmark.splits import PARTS, Split, by_group, from_parts, split_path, write
+from benchmark.splits import PARTS, Split, by_date, by_group, from_parts, split_path, write
 from datasets._patch_names import Name, compile_pattern, make_bands, read_name
 
 SUFFIXES = ("_reflectance", "_binary")
@@ -190,8 +190,8 @@ def make(request: Request, progress: Progress) -> None:
         UserError: whatever in the folder does not fit the layout or the contract of a patch set.
     """
     root, options = _root(request), _options(request)
-    if options.get("split") not in (None, "scene", "date"):
-        raise UserError(f"option split is 'scene' or 'date', not '{options['split']}'")
+    if options.get("split") not in (None, "scene") and not by_date(options["split"]):
+        raise UserError(f"option split is 'scene', 'date' or 'date:N' (days apart), not '{options['split']}'")
     folder, pattern = scan(root), compile_pattern(options.get("scene_pattern"))
     names = {patch: read_name(patch, pattern) for patch in folder.ids}
     first = read_patch(folder, folder.ids[0])

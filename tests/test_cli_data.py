@@ -61,9 +61,17 @@ def folder(tmp_path: Path) -> Path:
 def test_check_says_what_is_sound(store: Path) -> None:
     result = call("check", store)
     assert result.exit_code == 0, result.output
-    first, second = result.stdout.splitlines()
+    first, second, *checks = result.stdout.splitlines()
     assert first.startswith("ok     patch set: 6 patches of 16x16 pixels, 2 bands")
     assert second.startswith("ok     split: train")
+    assert checks == [
+        "ok     scene: none of 6 is in two parts",
+        "ok     content: none of 6 is in two parts",
+        "not checked orbit: the patch set names no orbits",
+        "not checked date: no times",
+        "not checked footprint: the patch set has no footprints",
+        "not checked near-duplicate: patches of 16x16 pixels are too small to compare",
+    ]
 
 
 def test_check_names_the_fault_and_exits_with_2(store: Path, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_option_split_goes_before_split_files_which_must_be_three(folder: Path) 
     split = split_of(folder)
     assert split.unit == "date"
     assert len(split.patches) == 8
-    with pytest.raises(UserError, match="option split is 'scene' or 'date', not 'patch'"):
+    with pytest.raises(UserError, match="option split is 'scene', 'date' or 'date:N'"):
         make(folder, split="patch")
     (folder / "splits" / "val.txt").unlink()
     with pytest.raises(UserError, match=r"val\.txt is missing from"):
