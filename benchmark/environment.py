@@ -15,7 +15,8 @@ from benchmark import ROOT
 
 PACKAGES = (
     "numpy", "scikit-learn", "scikit-learn-intelex", "lightgbm", "torch", "terratorch", "segmentation-models-pytorch",
-    "timm", "torchgeo", "lightning", "peft", "umap-learn", "optuna", "mlflow", "xarray", "zarr", "satpy",
+    "timm", "torchgeo", "lightning", "peft", "umap-learn", "optuna", "mlflow", "xarray", "zarr", "satpy", "scipy",
+    "numba", "safetensors", "torchvision", "transformers",
 )  # fmt: skip
 
 
@@ -30,6 +31,7 @@ def describe(device: str) -> dict[str, Any]:
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "cpu": _cpu(),
         "kernels": _kernels(),
+        "pools": _pools(),
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS") or os.cpu_count(),
         "memory": psutil.virtual_memory().total,
@@ -41,16 +43,17 @@ def describe(device: str) -> dict[str, Any]:
 
 @cache
 def commit() -> dict[str, Any]:
-    """Return the commit and whether the tree differs from it; empty values outside a checkout."""
+    """Return the commit and whether the tree differs from it, also by files git does not know; "" and None: no git."""
 
     def git(*args: str) -> str | None:
         done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else None
 
     try:
-        return {"commit": git("rev-parse", "HEAD") or "", "dirty": bool(git("status", "--porcelain"))}
+        head, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
     except FileNotFoundError:  # no git on this machine
-        return {"commit": "", "dirty": False}
+        head = changes = None
+    return {"commit": head or "", "dirty": None if changes is None else bool(changes)}
 
 
 def _version(name: str) -> str | None:
@@ -71,6 +74,21 @@ def _kernels() -> str:
     """Return the instruction set that PyTorch's kernels use; another one rounds otherwise. "" without PyTorch."""
     torch = sys.modules.get("torch")
     return str(torch.backends.cpu.get_cpu_capability()) if torch is not None else ""
+
+
+def _pools() -> dict[str, str]:
+    """Return, by name, the libraries with threads of their own that are loaded: version, kernels and threads.
+
+    Their number of threads and the instruction set of BLAS decide in which order sums are made.
+    """
+    from threadpoolctl import threadpool_info
+
+    said = ("version", "architecture", "threading_layer")
+    found: dict[str, set[str]] = {}  # NumPy's and SciPy's libraries have one name
+    for pool in threadpool_info():
+        told = [str(pool[name]) for name in said if pool.get(name)]
+        found.setdefault(pool["prefix"], set()).add(", ".join([*told, f"threads {pool['num_threads']}"]))
+    return {name: "; ".join(sorted(found[name])) for name in sorted(found)}
 
 
 def _device(device: str) -> dict[str, Any]:

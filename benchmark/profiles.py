@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmark.api import Budget
 
+MANY = 10_000  # trials where only the time counts: more than any row makes in it
 LARGE = tuple(f"prithvi-{size}-*-{mode}" for size in (300, 600) for mode in ("frozen", "unfrozen", "lora", "head"))
 CLASSICAL = ("majority", "slstr-*", "threshold*", "naive-bayes", "random-forest*", "lightgbm", "unet")
 
@@ -23,6 +24,7 @@ class Profile:
         budget: as in `api.Budget`.
         trials: trials of tuning per method, the defaults being the first.
         cap: seconds that tuning one method may take beyond its default run.
+        allowance: as in `plan.Cell`.
         seeds: number of seeds.
         latency: single-patch predictions to time.
         timeout: seconds after which a cell is ended.
@@ -36,6 +38,7 @@ class Profile:
     budget: Budget = field(default_factory=Budget)
     trials: int = 3
     cap: float = 60.0
+    allowance: float = 0.0
     seeds: int = 1
     latency: int = 5
     timeout: float = 3600.0

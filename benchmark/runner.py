@@ -58,7 +58,8 @@ def run(plan: Plan, out: Path, fresh: bool) -> Iterator[Step]:
                 hosts[needs] = Host(needs)
                 stack.callback(hosts[needs].close)
             alone = replace(plan, cells=(cell,)).to_json()
-            job = Job(alone, str(out), str(folder / "log.txt"), PROFILES[cell.profile].timeout)
+            timeout = PROFILES[cell.profile].timeout + cell.allowance
+            job = Job(alone, str(out), str(folder / "log.txt"), timeout)
             ended = yield from _watch(hosts[needs], job, index, cell)
             if hosts[needs].process.poll() is not None:  # killed from outside: the next cell gets another
                 del hosts[needs]

@@ -1,4 +1,4 @@
-"""Tuning with Optuna: the same number of trials and the same time for every method, on validation data only.
+"""Tuning with Optuna: the same number of trials or the same time for every method, on validation data only.
 
 The defaults are the first trial. The sampler is seeded anew before each trial, so a study that was killed and resumed
 asks for the same values as one that was not.
@@ -15,8 +15,9 @@ from typing import Any
 
 from benchmark.api import Method, Row, Trial
 
-# (changes to the row, report) -> (whatever was fitted, its validation score); `report` may raise to end the trial.
-Fit = Callable[[dict[str, Any], Callable[..., None]], tuple[Any, float]]
+# (changes to the row, report, seconds left) -> (whatever was fitted, its validation score); `report` may raise to end
+# the trial.
+Fit = Callable[[dict[str, Any], Callable[..., None], float], tuple[Any, float]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Defaults:
-    """The first trial, run already: its validation score, the curve of it by epoch, and seconds."""
+    """The first trial, run already: its validation score, the curve of it by epoch, and what it has cost in seconds."""
 
     score: float
     curve: list[tuple[int, float]]
@@ -49,8 +50,8 @@ class Effort:
 
     Attributes:
         trials: number of trials, the defaults included.
-        cap: seconds for all trials but the defaults; a method that reports its progress is ended when they are over,
-            another after the trial in which they end.
+        cap: seconds for all trials but the defaults, Optuna's own work included; a method that reports its progress is
+            ended when they are over, another after the trial in which they end.
         seed: of the sampler.
         name: of the study.
         storage: path of Optuna's journal file, or a storage URL.
@@ -80,9 +81,11 @@ def search(row: Row, defaults: Defaults, fit: Fit, effort: Effort) -> Tuned:
         study.add_trial(_first_trial(row, defaults))
     best: dict[int, Any] = {}
     startup = min(10, max(3, effort.trials // 3))
-    while (done := len(_finished(study))) < effort.trials and (left := effort.cap - _spent(study)) > 0:
+    done, cap, begun = len(_finished(study)), effort.cap - _spent(study), time.perf_counter()
+    while done < effort.trials and (left := cap - (time.perf_counter() - begun)) > 0:
         study.sampler = optuna.samplers.TPESampler(seed=effort.seed * 1000 + done, n_startup_trials=startup)
         _one_trial(study, row, fit, best, left)
+        done += 1
     number = study.best_trial.number
     changes = dict(study.best_trial.user_attrs["changes"])
     return Tuned(changes, best.get(number), [_describe(trial) for trial in study.trials])
@@ -92,11 +95,11 @@ def _one_trial(study: Any, row: Row, fit: Fit, best: dict[int, Any], left: float
     """Run one trial; keep its method if it is the best so far."""
     import optuna
 
+    start = time.perf_counter()
     trial = study.ask()
     assert row.space is not None
     changes = {**row.space(trial), **row.params}
     trial.set_user_attr("changes", {name: value for name, value in changes.items() if name not in row.params})
-    start = time.perf_counter()
 
     def report(step: int, **values: float) -> None:
         if "score" in values:
@@ -107,7 +110,7 @@ def _one_trial(study: Any, row: Row, fit: Fit, best: dict[int, Any], left: float
             raise optuna.TrialPruned
 
     try:
-        fitted, score = fit(changes, report)
+        fitted, score = fit(changes, report, left)
         if math.isnan(score):
             raise ValueError("the validation score is NaN")
     except Exception as error:

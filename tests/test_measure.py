@@ -1,8 +1,10 @@
+import subprocess
 import time
 
 import numpy as np
 import pytest
 
+from benchmark import environment
 from benchmark.environment import describe
 from benchmark.measure import Meter, cuda_devices, warm_up
 
@@ -39,6 +41,37 @@ def test_environment_names_versions_and_hardware():
     assert found["packages"]["numpy"] == np.__version__
     assert found["cores"] >= 1
     assert found["device"] == {"kind": "cpu"}
+    assert found["cpu"]
+    assert found["threads"]
+    assert any("openblas" in name or "mkl" in name for name in found["pools"])
+    assert all("threads " in told for told in found["pools"].values())
+
+
+@pytest.mark.parametrize("state", ["clean", "changed", "new file", "no checkout"])
+def test_environment_tells_commit_and_whether_the_tree_differs(tmp_path, monkeypatch, state):
+    def git(*args):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgsign=false")
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *args], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    (tmp_path / "code.py").write_text("a = 1")
+    if state != "no checkout":
+        git("init")
+        git("add", ".")
+        git("commit", "-m", "first")
+    if state in ("changed", "new file"):
+        (tmp_path / ("code.py" if state == "changed" else "other.py")).write_text("a = 2")
+    environment.commit.cache_clear()
+    found = environment.commit()
+    environment.commit.cache_clear()
+    if state == "no checkout":
+        assert found == {"commit": "", "dirty": None}
+    else:
+        assert found == {"commit": git("rev-parse", "HEAD"), "dirty": state != "clean"}
 
 
 @pytest.mark.gpu

@@ -1,9 +1,12 @@
+import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 
 from benchmark import tune
 from benchmark.api import Row
+from benchmark.profiles import MANY
 
 
 @dataclass
@@ -25,7 +28,7 @@ FIRST = tune.Defaults(score=-9.0, curve=[(0, -9.0)], seconds=0.1)
 def search(storage, trials=8, fit=None, row=ROW, cap=60.0):
     seen = []
 
-    def plain(changes, report):
+    def plain(changes, report, left):
         seen.append(changes)
         return Hill(**changes), -((changes["x"] - 3) ** 2)
 
@@ -50,7 +53,7 @@ def test_best_trial_comes_with_what_it_fitted(tmp_path):
 
 
 def test_defaults_win_where_nothing_is_better(tmp_path):
-    found, _ = search(tmp_path / "a.journal", fit=lambda changes, report: (None, -100.0))
+    found, _ = search(tmp_path / "a.journal", fit=lambda changes, report, left: (None, -100.0))
     assert found.changes == {}
     assert found.fitted is None
 
@@ -67,7 +70,7 @@ def test_killed_study_goes_on_as_if_nothing_had_happened(tmp_path):
 
     before = []
 
-    def dies(changes, report):
+    def dies(changes, report, left):
         if len(before) == 3:
             raise Killed
         before.append(changes)
@@ -79,9 +82,7 @@ def test_killed_study_goes_on_as_if_nothing_had_happened(tmp_path):
 
 
 def test_trial_over_the_time_cap_is_ended(tmp_path):
-    def slow(changes, report):
-        import time
-
+    def slow(changes, report, left):
         time.sleep(0.05)
         report(0, score=0.1)
         return None, 5.0
@@ -95,7 +96,7 @@ def test_trial_over_the_time_cap_is_ended(tmp_path):
 def test_hopeless_trial_is_pruned(tmp_path):
     scores = iter(range(-50, -100, -1))
 
-    def fit(changes, report):
+    def fit(changes, report, left):
         score = next(scores)
         for step in range(3):
             report(step, score=float(score))
@@ -115,7 +116,7 @@ def test_default_outside_the_space_is_a_fault(tmp_path):
 def test_trial_that_fails_counts_and_the_search_goes_on(tmp_path, fault):
     tried = []
 
-    def fit(changes, report):
+    def fit(changes, report, left):
         tried.append(changes)
         if len(tried) == 1 and fault == "raises":
             raise MemoryError("too wide")
@@ -126,3 +127,72 @@ def test_trial_that_fails_counts_and_the_search_goes_on(tmp_path, fault):
     assert [trial["state"] for trial in found.trials] == ["complete", "fail", "complete", "complete"]
     assert {"raises": "MemoryError: too wide", "nan": "NaN"}[fault] in found.trials[1]["why"]
     assert len({tuple(changes.items()) for changes in tried}) == 3
+
+
+def test_pruned_and_failed_trials_carry_reason_and_duration(tmp_path):
+    scores = iter(range(-50, -100, -1))
+
+    def fit(changes, report, left):
+        time.sleep(0.02)
+        score = float(next(scores))
+        if score == -52:
+            raise MemoryError("too wide")
+        for step in range(3):
+            report(step, score=score)
+        return None, score
+
+    found, _ = search(tmp_path / "a.journal", fit=fit)
+    ended = {trial["state"]: trial for trial in found.trials[1:]}
+    assert {"pruned", "fail"} <= set(ended)
+    assert ended["fail"]["why"] == "MemoryError: too wide"
+    assert ended["pruned"]["why"] == "median of the others"
+    assert all(trial["seconds"] >= 0.02 for trial in found.trials[1:])
+
+
+def test_time_alone_ends_a_search_whose_trials_are_many_and_each_sees_what_is_left(tmp_path):
+    lefts = []
+
+    def fit(changes, report, left):
+        lefts.append(left)
+        time.sleep(0.05)
+        return None, changes["x"]
+
+    begin = time.perf_counter()
+    found, _ = search(tmp_path / "a.journal", fit=fit, trials=MANY, cap=1.0)
+    assert time.perf_counter() - begin < 5.0
+    assert 3 <= len(lefts) <= 20
+    assert lefts[0] <= 1.0
+    assert all(after < before - 0.05 for before, after in pairwise(lefts))
+    assert lefts[-1] > 0
+    assert len(found.trials) == 1 + len(lefts)
+
+
+def test_time_spent_before_a_kill_counts(tmp_path):
+    def fit(changes, report, left):
+        lefts.append(left)
+        if len(lefts) == 4:
+            raise KeyboardInterrupt
+        time.sleep(0.1)
+        return None, 1.0
+
+    lefts = []
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "a.journal", fit=fit, trials=MANY, cap=5.0)
+    search(tmp_path / "a.journal", fit=fit, trials=5, cap=5.0)
+    assert lefts[4] < lefts[0] - 0.3
+
+
+def test_a_trial_that_does_not_end_by_itself_is_the_last_and_counts_whole(tmp_path):
+    def fit(changes, report, left):
+        time.sleep(0.3)
+        return None, 1.0
+
+    found, _ = search(tmp_path / "a.journal", fit=fit, trials=MANY, cap=0.1)
+    assert [trial["state"] for trial in found.trials] == ["complete", "complete"]
+    assert found.trials[1]["seconds"] >= 0.3
+
+
+def test_nothing_is_tried_where_the_defaults_have_spent_all(tmp_path):
+    found, seen = search(tmp_path / "a.journal", trials=MANY, cap=-1.0)
+    assert seen == []
+    assert len(found.trials) == 1
