@@ -15,13 +15,14 @@ import numpy as np
 from benchmark import (
     artifacts,
     bands,
-    boundary,
     catalog,
     embedding,
     evidence,
     patchset,
     record,
+    recount,
     scores,
+    spending,
     splits,
     strata,
     tune,
@@ -32,7 +33,7 @@ from benchmark.environment import describe
 from benchmark.fitting import Bench, Fitted, fit, predictions, search
 from benchmark.measure import warm_up
 from benchmark.plan import Plan
-from benchmark.record import Record
+from benchmark.record import PROBABILITIES, VALIDATION, Record
 
 
 def main(plan: Plan, out: Path) -> None:
@@ -57,6 +58,7 @@ def main(plan: Plan, out: Path) -> None:
         result = Record(cell.key, asdict(cell), record.FAILED, f"{kind}{error}")
     seconds = time.perf_counter() - begin
     result = replace(result, started=started, seconds=seconds, environment=environment)
+    result = replace(result, facts={**result.facts, **spending.facts(result)})
     record.write(result, cell.folder(out))
     if result.status == record.OK:
         shutil.rmtree(cell.training(out), ignore_errors=True)
@@ -66,6 +68,8 @@ def main(plan: Plan, out: Path) -> None:
 
 def run(bench: Bench) -> tuple[Record, Fitted | None]:
     """Return the record of a cell, and what was fitted where a picture of its features is kept: one run of a row."""
+    if (chosen := bench.plan.chosen.get(bench.cell.key)) is not None:
+        return answer(bench, fit(bench, chosen)), None
     if bench.cell.tuned:
         return _tuned(bench), None
     fitted = fit(bench, {})
@@ -95,9 +99,10 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
         for where, values in predictions(method, images, fitted.context, meter):
             probability[where] = values
     scores.check(probability, mask)
-    evidence.save_array(folder / "probabilities.npy", probability)
+    evidence.save_array(folder / PROBABILITIES, probability)
+    evidence.save_array(folder / VALIDATION, fitted.histogram)
     artifacts.save(method, folder / "model", images.bands, images.shape[2:], *_seen(bench.plan.store))
-    _keep_truth(bench)
+    inside = _keep_truth(bench)
     cloud = probability > 0.5
     return Record(
         key=cell.key,
@@ -110,9 +115,9 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
         scenes=list(test.scenes),
         counts=scores.confusion(cloud, mask).tolist(),
         bands=_bands(bench),
-        boundary=boundary.counts(cloud, mask),
+        **recount.shapes(cloud, mask),
         facts=fitted.facts,
-        strata=strata.counts(bench.plan.store, bench.split.parts["test"], cloud, mask),
+        strata=strata.count(inside, cloud, mask),
         validation=fitted.validation,
         curves=fitted.curves,
         laps=meter.laps,
@@ -162,11 +167,13 @@ def _keep_embedding(bench: Bench, fitted: Fitted, done: Record) -> None:
         record.write(replace(done, facts=facts), folder)
 
 
-def _keep_truth(bench: Bench) -> None:
-    """Keep truth and composites of the test part, with every band, for the views."""
+def _keep_truth(bench: Bench) -> dict[str, strata.Stratum]:
+    """Keep truth, strata and composites of the test part, with every band, for the views; return the strata."""
     names = [band.name for band in patchset.arrays(bench.plan.store).bands]
     test = open_part(bench.plan.store, bench.split, names, "test", ())
-    evidence.keep(test, bench.split.parts["test"], bench.cell.truth(bench.out))
+    patches, folder = bench.split.parts["test"], bench.cell.truth(bench.out)
+    evidence.keep(test, patches, folder)
+    return evidence.keep_strata(bench.plan.store, patches, test.masks(), folder)
 
 
 def _finished(folder: Path, what: str) -> Record:
@@ -186,7 +193,9 @@ def _search_of_first_seed(bench: Bench) -> tune.Tuned:
 def _same_as_default(bench: Bench, default: Record, trials: list[dict[str, Any]], tuning: list[float]) -> Record:
     """Return the default run as the tuned one: the defaults were the best trial."""
     source, folder = bench.cell.default().folder(bench.out), bench.cell.folder(bench.out)
-    shutil.copy2(source / "probabilities.npy", folder / "probabilities.npy")
+    for name in (PROBABILITIES, VALIDATION):
+        if (source / name).exists():  # older records have no histogram
+            shutil.copy2(source / name, folder / name)
     shutil.copytree(source / "model", folder / "model", dirs_exist_ok=True)
     laps = {**default.laps, "tune": tuning}
     return replace(default, key=bench.cell.key, cell=asdict(bench.cell), trials=trials, laps=laps)

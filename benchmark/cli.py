@@ -8,9 +8,15 @@ from typing import Annotated
 
 import typer
 
-from benchmark import cli_data, cli_predict, cli_pretrain, cli_products  # noqa: F401  (its verbs join those of `data`)
+from benchmark import (
+    cli_data,
+    cli_predict,
+    cli_pretrain,
+    cli_products,  # noqa: F401  (its verbs join those of `data`)
+    cli_verify,
+)
 from benchmark.api import UserError
-from benchmark.cli_errors import user_errors
+from benchmark.cli_verbs import Device, Out, WeightsDir, user_errors
 
 app = typer.Typer(
     help="Nephoscope: thresholds, forests, small networks and foundation models on the same cloud-mask pixels.",
@@ -21,8 +27,8 @@ app = typer.Typer(
 app.add_typer(cli_data.app, name="data")
 app.command()(cli_predict.predict)
 app.command()(cli_pretrain.pretrain)
+app.command()(cli_verify.verify)
 
-Out = Annotated[Path, typer.Option(help="Folder of everything that is kept.", file_okay=False, resolve_path=True)]
 Tracking = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: SQLite in the output folder.")]
 
 
@@ -42,6 +48,10 @@ def run(
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds per row.")] = None,
     trials: Annotated[int | None, typer.Option(min=0, help="Trials of tuning per row, the defaults included.")] = None,
+    budget_seconds: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds for each row's default fit and all its trials, in place of --trials."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs, times the factor that a row may have.")] = None,
     patches: Annotated[
         str | None, typer.Option(metavar="TRAIN,VAL,TEST", help="Patches used at most, of given data too.")
@@ -53,10 +63,13 @@ def run(
         str | None,
         typer.Option(help="A band set (see `list`), or names, roles or NAME=ROLE separated by commas; default: hls."),
     ] = None,
+    labels: Annotated[
+        str, typer.Option(help="Treat the labels of the training part: permuted, flip-SHARE or shift-PIXELS.")
+    ] = "",
     out: Out = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Run finished cells again.")] = False,
-    weights_dir: Annotated[Path | None, typer.Option(help="Folder of checkpoint files.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda[:n]; default: a GPU if there is one.")] = None,
+    weights_dir: WeightsDir = None,
+    device: Device = None,
     storage: Annotated[str, typer.Option(help="Optuna storage URL; default: a journal file.")] = "",
     tracking_uri: Tracking = None,
 ) -> None:
@@ -80,6 +93,8 @@ def run(
         suite=suite,
         patches=patches,
         epochs=epochs,
+        budget_seconds=budget_seconds,
+        labels=labels,
     )
     raise typer.Exit(cli_run.run(asked, fresh, tracking_uri))
 

@@ -7,8 +7,6 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmark import planner, record, runner, splits
+from benchmark import optimism, planner, record, runner, splits
+from benchmark._files import alone
 from benchmark.api import UserError
 from benchmark.plan import Plan, from_json
 
@@ -35,9 +34,10 @@ def run(asked: planner.Asked, fresh: bool, tracking_uri: str | None) -> int:
     console.print(f"{plan.name}: {_sizes(plan)} patches, bands {', '.join(plan.cells[0].bands)}")
     if plan.controls:
         console.print(f"run beside the rows they are controls of: {', '.join(plan.controls)}")
-    with _alone(asked.out):
+    with alone(asked.out / "run.lock", f"another run is at work in {asked.out}"):
         planner.save(plan, asked.out)
         failed = _run_cells(plan, asked.out, fresh)
+        _measure_optimism(plan, asked.out)
         views(plan, asked.out, tracking_uri)
     return 1 if failed else 0
 
@@ -51,20 +51,6 @@ def _sizes(plan: Plan) -> str:
     """Return how many patches of the data set each part has in this plan."""
     used, there = (splits.read(path, plan.store).parts for path in (plan.split, splits.split_path(plan.store)))
     return ", ".join(f"{part} {len(used[part])} of {len(there[part])}" for part in used)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep a second command out of the folder while this one runs; the lock ends with the process."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(out / "run.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"another run is at work in {out}; wait for it, or give another --out") from None
-    with lock:
-        yield
 
 
 def _run_cells(plan: Plan, out: Path, fresh: bool) -> int:
@@ -82,6 +68,23 @@ def _run_cells(plan: Plan, out: Path, fresh: bool) -> int:
     return failed
 
 
+def _measure_optimism(plan: Plan, out: Path) -> None:
+    """Measure once for a data set and split what a random split would claim; what goes wrong is said and no more."""
+    cell = optimism.cell_of(plan)
+    done = cell and record.read(cell.folder(out))
+    if not done or done.status != record.OK or optimism.read(plan, out) is not None:
+        return
+    from benchmark import random_split
+
+    with _progress() as progress:
+        task = progress.add_task("optimism of a random split", total=None)
+        try:
+            random_split.measure(plan, out, lambda done, total: progress.update(task, completed=done, total=total))
+        except Exception as error:
+            message = escape(f"{type(error).__name__}: {error}")
+            console.print(f"[yellow]the optimism of a random split was not measured: {message}[/]")
+
+
 def _verdict(name: str, step: runner.Step) -> str:
     """Return one line about a finished cell."""
     assert step.record is not None
@@ -97,8 +100,10 @@ def views(plan: Plan, out: Path, tracking_uri: str | None) -> None:
 
     The output folder holds the views of the last plan, `reports/` in it those of every plan.
     """
-    from benchmark import report, tables, track
+    from benchmark import evidence, report, tables, track
 
+    for truth in {cell.truth(out) for cell in plan.cells}:
+        evidence.complete(plan.store, truth)
     frame = tables.leaderboard(plan, out)
     page = report.write_report(plan, out, frame)
     _keep_apart(plan, out)
@@ -112,13 +117,15 @@ def views(plan: Plan, out: Path, tracking_uri: str | None) -> None:
 
 def _keep_apart(plan: Plan, out: Path) -> None:
     """Copy the views of a plan, which the next plan's will replace, into a folder of its name."""
+    from benchmark.views import FILES
+
     folder = out / "reports" / plan.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if (out / "plots").is_dir():
-        shutil.copytree(out / "plots", folder / "plots")
-    for pattern in ("leaderboard.*", "effects.*", "report.html"):
-        for path in out.glob(pattern):
+    for path in (path for pattern in (*FILES, "plots", "report.html") for path in out.glob(pattern)):
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name)
+        else:
             shutil.copy2(path, folder)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import scores, tune, weights
+from benchmark import feature_health, label_noise, scores, spending, tune, weights
 from benchmark.api import Context, Images, Method, Row, UserError, digest
 from benchmark.data import open_part
 from benchmark.features import FeatureCache
@@ -41,19 +41,32 @@ class Bench:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted method and what fitting it was like."""
+    """A fitted method and what fitting it was like; `histogram` is `scores.histogram` of the validation part."""
 
     method: Method
     context: Context
     meter: Meter
     validation: float
+    histogram: np.ndarray
     changes: dict[str, Any]
     curves: list[dict[str, float]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def fit(bench: Bench, changes: dict[str, Any], prune: Report = lambda step, **values: None) -> Fitted:
-    """Fit the row with changed fields; seeds are set before the method is built."""
+def fit(
+    bench: Bench,
+    changes: dict[str, Any],
+    prune: Report = lambda step, **values: None,
+    seconds: float | None = None,
+) -> Fitted:
+    """Fit the row with changed fields; seeds are set before the method is built.
+
+    Args:
+        bench: what all fits share.
+        changes: field -> value.
+        prune: called with what the method reports; may raise to end the fit.
+        seconds: that the fit may take; None: what the cell leaves.
+    """
     cell, meter = bench.cell, Meter(bench.cell.device)
     curves: list[dict[str, float]] = []
     facts: dict[str, Any] = {}
@@ -64,9 +77,11 @@ def fit(bench: Bench, changes: dict[str, Any], prune: Report = lambda step, **va
         prune(step, **values)
 
     cache = FeatureCache(bench.out / "features", meter.clock)
-    context = replace(_context(bench, report, cache), fact=_keeper(facts), training=_training(bench, changes))
+    context = _context(bench, report, cache, _allowed(cell) if seconds is None else seconds)
+    context = replace(context, fact=_keeper(facts), training=_training(bench, changes))
     reads = bench.row.reads
     train, val = (open_part(bench.plan.store, bench.split, cell.bands, part, reads) for part in ("train", "val"))
+    train = label_noise.treat(train, cell.labels, cell.seed)
     seed_everything(cell.seed)
     method = bench.row.method(**{**changes, **bench.row.params})
     with meter.peaks("fit"), meter.lap("fit"):
@@ -79,11 +94,18 @@ def fit(bench: Bench, changes: dict[str, Any], prune: Report = lambda step, **va
         meter.laps["encode"] = list(cache.seconds)
     with meter.lap("validate"):
         probability = np.concatenate([values for _, values in predictions(method, val.images, context)])
-    scores.check(probability, val.masks())
-    return Fitted(method, context, meter, scores.ranking(probability, val.masks()), changes, curves, facts)
+    facts.update(feature_health.facts(method, train.images, context))
+    mask = val.masks()
+    histogram = scores.histogram(probability, mask)
+    return Fitted(method, context, meter, scores.ranking(probability, mask), histogram, changes, curves, facts)
 
 
-def _context(bench: Bench, report: Report, cache: FeatureCache) -> Context:
+def _allowed(cell: Cell) -> float:
+    """Return the seconds that a fit may take where it is the only one."""
+    return cell.allowance or MARGIN * PROFILES[cell.profile].timeout
+
+
+def _context(bench: Bench, report: Report, cache: FeatureCache, seconds: float) -> Context:
     """Return what the harness lends the method."""
     return Context(
         seed=bench.cell.seed,
@@ -93,7 +115,7 @@ def _context(bench: Bench, report: Report, cache: FeatureCache) -> Context:
         report=report,
         features=cache,
         weights=_checkpoint(bench),
-        seconds=MARGIN * PROFILES[bench.cell.profile].timeout,
+        seconds=seconds,
     )
 
 
@@ -158,19 +180,23 @@ def _half(probability: np.ndarray) -> np.ndarray:
 
 
 def search(bench: Bench, default: Record) -> tune.Tuned:
-    """Search the row's space, its default run being the first trial; the best trial's `Fitted` comes with it."""
+    """Search the row's space, its default run being the first trial; the best trial's `Fitted` comes with it.
+
+    With an allowance, what the default run has cost is no longer there for the trials.
+    """
     assert default.validation is not None
     cell = bench.cell
     curve = [(int(point["epoch"]), point["score"]) for point in default.curves if "score" in point]
-    first = tune.Defaults(default.validation, curve, sum(default.laps["fit"]))
+    first = tune.Defaults(default.validation, curve, spending.of_fit(default.laps))
+    cap = cell.allowance - first.seconds if cell.allowance else cell.cap
     # A default run made anew starts the search anew, and two places that share a storage do not share a study.
     name = digest(cell.key, default.started, default.environment.get("host", ""))[:32]
     storage = bench.plan.storage or str(bench.out / "tuning" / f"{name}.journal")
 
-    def trial(changes: dict[str, Any], report: Report) -> tuple[Fitted | None, float]:
+    def trial(changes: dict[str, Any], report: Report, left: float) -> tuple[Fitted | None, float]:
         print(f"trial with {changes}")
         try:
-            fitted = fit(bench, changes, report)
+            fitted = fit(bench, changes, report, left if cell.allowance else None)
         except Exception:
             shutil.rmtree(_training(bench, changes))
             raise
@@ -178,7 +204,7 @@ def search(bench: Bench, default: Record) -> tune.Tuned:
         # On a GPU the winner is fitted again: a network kept there would count in the next trial's memory.
         return (fitted if cell.device == "cpu" else None), fitted.validation
 
-    return tune.search(bench.row, first, trial, tune.Effort(cell.trials, cell.cap, cell.seed, name, storage))
+    return tune.search(bench.row, first, trial, tune.Effort(cell.trials, cap, cell.seed, name, storage))
 
 
 def seed_everything(seed: int) -> None:

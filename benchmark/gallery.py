@@ -12,6 +12,7 @@ import numpy as np
 from benchmark.api import CLEAR, CLOUD, IGNORE
 from benchmark.lines import Line
 from benchmark.plots import best_lines, canvas
+from benchmark.record import PROBABILITIES
 from benchmark.scores import scores
 from benchmark.tables import title
 
@@ -82,7 +83,7 @@ def gallery(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
 
 
 def _probabilities(line: Line) -> Path:
-    return line.first.folder(line.out) / "probabilities.npy"
+    return line.first.folder(line.out) / PROBABILITIES
 
 
 def _column(line: Line, mask: np.ndarray, patches: Sequence[int]) -> Column:

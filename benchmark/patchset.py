@@ -12,7 +12,8 @@ A patch set is an `xarray.Dataset` in a Zarr store:
 - coordinates of a patch: `patch` (unique id), `scene`, `time`, `lat`, `lon`, `sun_zenith`, `sha256` of its content;
   coordinates of a band: `band` (name), `role`, `wavelength` (um), `quantity`.
 - attributes: `sensor`, `label_source`, `label_bands` (bands that the label derives from: empty if it is independent,
-  None if not known), `licence`, `fingerprint`, and any other.
+  None if not known), `licence`, `fingerprint`, and any other; `label_maps` names those of `maps` that the algorithm
+  made which made the label: rows that are these masks are marked.
 """
 
 from benchmark._patch_arrays import Arrays, arrays, images, part

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.api import Budget, digest
 
-UNKNOWN = "?"
+UNKNOWN, SOURCE = "?", "label-source"  # what `Cell.circular` may hold beside bands
 _TUPLES = ("bands", "circular")
 PROTOCOL = 1  # raise it when the harness changes what a number means
 
@@ -24,15 +24,18 @@ class Cell:
         profile: name of the profile that the numbers came from.
         seed: random seed.
         trials: trials of tuning; 0 is the row with its defaults.
-        cap: seconds that tuning may take.
+        cap: seconds that tuning may take beyond the default run.
         device: torch device.
         budget: as in `api.Budget`, epochs multiplied by the row's own factor.
         latency: single-patch predictions to time.
         weights: SHA-256 of the checkpoint, "" where there is none.
         code: hash of the method, its fixed parameters, and the syntax trees of its module and helpers.
         absent: why the row cannot run at all, "" where it can.
-        factors: as in `api.Row`.
-        circular: bands that both the row and the label come from; UNKNOWN where nobody said what the label comes from.
+        factors, control: as in `api.Row`.
+        allowance: seconds for the default fit and all trials together, in place of `trials` and `cap`; 0: these hold.
+        circular: bands that both the row and the label come from; UNKNOWN where nobody said what the label
+            comes from; SOURCE first where the row is the algorithm that made the label.
+        labels: what is done to the labels of the training part, see `label_noise`; "" for nothing.
     """
 
     row: str
@@ -55,6 +58,9 @@ class Cell:
     absent: str = ""
     circular: tuple[str, ...] = ()
     factors: dict[str, str] = field(default_factory=dict)
+    control: str = ""
+    allowance: float = 0.0
+    labels: str = ""
 
     @property
     def tuned(self) -> bool:
@@ -64,10 +70,12 @@ class Cell:
     @property
     def key(self) -> str:
         """Hash of what decides the numbers; names, notes and the machine do not."""
-        search = (self.trials, self.cap) if self.tuned else ()
+        search = ((self.trials, self.cap) if self.tuned else ()) + ((self.allowance,) if self.allowance else ())
         device = self.device.split(":")[0]
         data = (self.fingerprint, self.split, self.bands)
-        return digest(PROTOCOL, self.code, self.weights, data, self.seed, device, asdict(self.budget), search)
+        treated = (self.labels,) if self.labels else ()  # without, the key is that of records from before
+        told = (self.code, self.weights, data, self.seed, device, asdict(self.budget), search)
+        return digest(PROTOCOL, *told, *treated)
 
     def folder(self, out: Path) -> Path:
         """Return where the record and its files lie."""
@@ -104,6 +112,7 @@ class Plan:
         weights: row -> checkpoint file.
         storage: URL of Optuna's storage; "" for a journal file.
         controls: rows that nobody asked for, here as controls of others.
+        chosen: key of a tuned cell -> the changes that it is run with, in place of a search for them.
     """
 
     name: str
@@ -114,17 +123,21 @@ class Plan:
     weights: dict[str, str] = field(default_factory=dict)
     storage: str = ""
     controls: tuple[str, ...] = ()
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `from_json`."""
         return {**asdict(self), "store": str(self.store), "split": str(self.split)}
 
 
+def cell_from_json(values: dict[str, Any]) -> Cell:
+    """Return the cell of a plan in JSON, or of a record."""
+    tuples = {name: tuple(values.get(name, ())) for name in _TUPLES}
+    return Cell(**{**values, **tuples, "budget": Budget(**values["budget"])})
+
+
 def from_json(values: dict[str, Any]) -> Plan:
     """Return the plan that `Plan.to_json` gave."""
-    cells = tuple(
-        Cell(**{**cell, **{name: tuple(cell.get(name, ())) for name in _TUPLES}, "budget": Budget(**cell["budget"])})
-        for cell in values["cells"]
-    )
+    cells = tuple(map(cell_from_json, values["cells"]))
     paths = {name: Path(values[name]) for name in ("store", "split")}
     return Plan(**{**values, **paths, "cells": cells, "controls": tuple(values.get("controls", ()))})

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark import bands, catalog, data, patchset, splits, suites, weights
+from benchmark import bands, catalog, data, label_noise, leaks, patchset, splits, suites, weights
 from benchmark.api import NotRun, Row, UserError, digest
 from benchmark.measure import cuda_devices
-from benchmark.plan import UNKNOWN, Cell, Plan
-from benchmark.profiles import PROFILES, Profile
+from benchmark.plan import SOURCE, UNKNOWN, Cell, Plan
+from benchmark.profiles import MANY, PROFILES, Profile
 from benchmark.record import write_json
 
 LONGEST = 31  # characters that bands add to the name of a plan
@@ -35,6 +35,8 @@ class Asked:
     suite: str | None = None
     patches: str | None = None
     epochs: int | None = None
+    budget_seconds: float | None = None
+    labels: str = ""
 
 
 def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
@@ -45,6 +47,7 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
     """
     suite = suites.read(asked.suite) if asked.suite else None
     profile, device = _profile(asked, suite), torch_device(asked.device)
+    labels = label_noise.canonical(asked.labels) if asked.labels else ""
     chosen, named = _rows(asked.rows, suite, profile)
     name, store = data.prepare(asked.data, profile, asked.out, progress)
     arrays = patchset.arrays(store)
@@ -70,6 +73,8 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
         device=device,
         budget=profile.budget,
         latency=profile.latency,
+        allowance=profile.allowance,
+        labels=labels,
     )
     own = _own_epochs(rows, controls, suite.epochs) if suite and asked.epochs is None else {}
     cells = [
@@ -78,18 +83,19 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
         for cell in _cells(row, common, profile, sums.get(row.name, ""), absent, own)
     ]
     cells.sort(key=lambda cell: cell.tuned)  # stable: every row with its defaults first, then every tuned one
-    title = f"{name}-{suite.name if suite else profile.name}{_distinction(asked, default)}"
+    title = f"{name}-{suite.name if suite else profile.name}{_distinction(asked, default)}{labels and f'-{labels}'}"
     return Plan(title, tuple(cells), store, split_file, weights=files, storage=asked.storage, controls=controls)
 
 
 def _distinction(asked: Asked, default: str) -> str:
-    """Return what tells the plan of other bands or epochs from the one it is to be compared with, "" for neither."""
+    """Return what tells the plan of other bands, epochs or time from the one it is to be compared with, "" for none."""
     said = ""
     if asked.bands and asked.bands != default:
         said = "-" + re.sub("[^A-Za-z0-9_=]+", "-", asked.bands.replace(" ", ""))
         if len(said) > LONGEST:
             said = f"{said[: LONGEST - 9]}-{digest(asked.bands)[:8]}"
-    return said + (f"-e{asked.epochs}" if asked.epochs is not None else "")
+    said += f"-e{asked.epochs}" if asked.epochs is not None else ""
+    return said + (f"-{asked.budget_seconds:g}s" if asked.budget_seconds is not None else "")
 
 
 def _rows(names: Sequence[str], suite: suites.Suite | None, profile: Profile) -> tuple[list[Row], list[Row]]:
@@ -104,6 +110,7 @@ def _split(asked: Asked, profile: Profile, store: Path) -> tuple[splits.Split, P
     split = splits.read(splits.split_path(store), store)
     if profile.cuts or asked.data in catalog.sources():
         split = splits.cap(split, profile.patches)
+    leaks.refuse([leaks.near_duplicates(store, split.parts, splits.split_hash(split))])
     file = asked.out / "splits" / f"{splits.split_hash(split)[:16]}.split.json"
     splits.write(split, file)
     return split, file
@@ -143,6 +150,7 @@ def _cells(
         study_id=row.study_id,
         note=row.note,
         factors=dict(row.factors),
+        control=row.control,
         budget=replace(common.budget, epochs=epochs),
         weights=checksum,
         device=common.device if "torch" in row.needs else "cpu",
@@ -172,11 +180,21 @@ def _profile(asked: Asked, suite: suites.Suite | None) -> Profile:
         budget=replace(chosen.budget, epochs=asked.epochs or chosen.budget.epochs),
         cuts=chosen.cuts and not asked.whole,
     )
+    if asked.budget_seconds is not None:
+        chosen = _by_time(chosen, asked)
     if asked.patches is None:
         return chosen
     if asked.whole:
         raise UserError("--whole and --patches contradict each other; give one of them")
     return suites.cut(chosen, _numbers(asked.patches))
+
+
+def _by_time(profile: Profile, asked: Asked) -> Profile:
+    """Return the profile with so many seconds for each row, and as many trials as fit in."""
+    if asked.trials is not None:
+        raise UserError("--budget-seconds and --trials contradict each other; give one of them")
+    seconds = asked.budget_seconds or 0.0
+    return replace(profile, trials=MANY, cap=seconds, allowance=seconds)
 
 
 def _numbers(text: str) -> dict[str, int]:
@@ -230,14 +248,18 @@ def _missing_maps(row: Row, arrays: patchset.Arrays) -> list[str]:
 
 
 def _circular(row: Row, entries: Sequence[str], arrays: patchset.Arrays) -> tuple[str, ...]:
-    """Return the bands that the label derives from and that the row sees, itself or through a mask that it reads."""
+    """Return the bands that the label derives from and that the row sees, itself or through a mask that it reads.
+
+    SOURCE comes first where the mask is of the algorithm that made the label.
+    """
     if row.family == "floor":  # it looks at no band
         return ()
     maps = arrays.attrs.get("maps", {})
     masks = [name for name in row.reads if name in maps]
     seen = {band for name in masks for band in maps[name]} if masks else {bands.true_name(entry) for entry in entries}
     derived = arrays.attrs.get("label_bands")
-    return (UNKNOWN,) if derived is None else tuple(band for band in derived if band in seen)
+    found = (UNKNOWN,) if derived is None else tuple(band for band in derived if band in seen)
+    return (SOURCE, *found) if set(row.reads) & set(arrays.attrs.get("label_maps", ())) else found
 
 
 def _missing_package(row: Row) -> str:

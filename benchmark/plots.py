@@ -17,8 +17,8 @@ import numpy as np
 from benchmark._labels import name_points, number_legend
 from benchmark.lines import Line, histogram_of
 from benchmark.record import OK, Record
-from benchmark.scores import precision_recall, probability_scores, reliability, scores
-from benchmark.tables import circles, marked, replacing, title, unranked
+from benchmark.scores import precision_recall, probability_scores, scores
+from benchmark.tables import best_lines, circles, marked, replacing, title, unranked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,13 +47,6 @@ _STYLE = {"font.size": 10, "axes.edgecolor": "#b0b0b0", "grid.color": "#e4e4e4",
 def look(family: str) -> tuple[str, str]:
     """Return colour and marker of a family."""
     return FAMILIES.get(family, _OTHER)
-
-
-def best_lines(frame: DataFrame, lines: Sequence[Line]) -> list[Line]:
-    """Return one line per ranked row, in the order of the table: the tuned one if it is ok, else the defaults."""
-    by_name = {(line.first.row, line.first.tuned): line for line in lines}
-    ranked = frame[frame["status"] == OK].drop_duplicates("row", keep="last")
-    return [by_name[row, bool(tuned)] for row, tuned in zip(ranked["row"], ranked["tuned"], strict=True)]
 
 
 @contextmanager
@@ -92,7 +85,7 @@ def leaderboard(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | N
         for tick in axes.get_yticklabels()[len(names) :]:
             tick.set_color(_GREY)
         axes.set_ylim(len(names) + len(rest) - 0.4, -0.6)
-        axes.set_xlabel("\n".join(["macro Jaccard index, 95 % interval over scenes", *circles(ranked)]))
+        axes.set_xlabel("\n".join(["macro Jaccard index, 95 % interval over scenes and seeds", *circles(ranked)]))
         _legend(figure, ranked["family"])
     return path
 
@@ -208,28 +201,6 @@ def _with_histograms(frame: DataFrame, lines: Sequence[Line]) -> list[tuple[Line
     return [(line, hist) for line, hist in pairs if hist is not None and hist.any()]
 
 
-def calibration(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
-    """Draw, a panel per row, observed cloud frequency against forecast, and the share of pixels per forecast."""
-    found = _with_histograms(frame, lines)
-    drawn = found[:MOST]
-    if not drawn:
-        return None
-    with _panels(path, len(drawn), 2.05) as panels:
-        for axes, (line, hist) in zip(panels, drawn, strict=True):
-            colour, marker = look(line.first.family)
-            probability = np.arange(hist.shape[1], dtype=np.uint16).view(np.float16).astype(np.float64)
-            share, edges = np.histogram(probability, bins=20, range=(0, 1), weights=hist.sum(0) / hist.sum())
-            axes.stairs(share, edges, fill=True, color="#d5d5d5")
-            axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8)
-            forecast, observed, _ = reliability(hist)
-            axes.plot(forecast, observed, color=colour, marker=marker, markersize=4, linewidth=1.4)
-            _title(axes, line, f"ECE {probability_scores(hist)['ece']:.3f}")
-            axes.set(xlim=(0, 1), ylim=(0, 1), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-        panels[0].figure.supxlabel("forecast cloud probability" + _left_out(found), fontsize=10)
-        panels[0].figure.supylabel("observed frequency (line)\nshare of pixels (bars)", fontsize=10)
-    return path
-
-
 @contextmanager
 def _panels(path: Path, count: int, height: float) -> Iterator[list[Axes]]:
     """Yield as many panels, five in a row at most."""
@@ -293,6 +264,5 @@ PLOTS: dict[str, Callable[[DataFrame, Sequence[Line], Path], Path | None]] = {
     "leaderboard": leaderboard,
     "cost": cost,
     "precision_recall": pr_curves,
-    "reliability": calibration,
     "curves": curves,
 }

@@ -69,11 +69,13 @@ class Published:
 
 
 def read(path: Path = PUBLISHED) -> list[Published]:
-    """Return the values of a file in its order.
+    """Return the values of a file in its order; none where there is no file, as after `results` was emptied.
 
     Raises:
-        UserError: the file is not there, or a line of it breaks a rule of this module.
+        UserError: the file cannot be read, or a line of it breaks a rule of this module.
     """
+    if not path.exists():
+        return []
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)

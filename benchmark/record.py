@@ -1,7 +1,8 @@
 """The result of a cell: what happened, kept as a small JSON; what it means is derived elsewhere.
 
 A record is written last and by renaming, so a folder without `record.json` is unfinished work. Beside it lie
-`probabilities.npy` (test patches, y, x; float16), `model/` (the fitted method in safe files) and `log.txt`.
+`probabilities.npy` (test patches, y, x; float16), `validation_histogram.npy` (`scores.histogram` of the validation
+part), `model/` (the fitted method in safe files) and `log.txt`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 SCHEMA = 1
 OK, FAILED, TIMEOUT, NOT_RUN = "ok", "failed", "timeout", "not run"
-FILE = "record.json"
+FILE, PROBABILITIES, VALIDATION = "record.json", "probabilities.npy", "validation_histogram.npy"
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class Record:
         bands: of each channel: name, role, and `plays`, the role it plays in this comparison.
         strata: stratum -> value -> the same counts per patch inside it.
         boundary: distance in pixels -> the counts of `boundary.FIELDS` of each patch.
+        spectrum: octave of wavelengths -> the sums of `spectrum.FIELDS` of each patch.
+        fraction: tile -> the sums of `fraction.FIELDS` of each patch.
         facts: what the method said of its run, plain values by name.
         threshold: probability above which a pixel is cloud.
         validation: ranking metric on the validation part.
         curves: one dict an epoch: epoch, and whatever the method reported.
-        trials: one dict a trial of tuning: number, params, value, state, seconds.
+        trials: one dict a trial of tuning: number, params, value, state, seconds, and why it ended early.
         laps: phase -> seconds of each lap (fit, encode, tune, validate, predict, latency).
         pixels: test pixels predicted in the `predict` laps.
         memory: bytes: rss_start, rss_fit, rss_predict, vram_allocated, vram_reserved, vram_process; None: no device.
@@ -61,6 +64,8 @@ class Record:
     bands: list[dict[str, str]] = field(default_factory=list)
     strata: dict[str, dict[str, list[list[int]]]] = field(default_factory=dict)
     boundary: dict[str, list[list[int]]] = field(default_factory=dict)
+    spectrum: dict[str, list[list[float]]] = field(default_factory=dict)
+    fraction: dict[str, list[list[float]]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     threshold: float = 0.5
     validation: float | None = None

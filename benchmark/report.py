@@ -7,33 +7,54 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark._effects_plot import against, forest
+from benchmark import _calibration_plot, _comparison_plot, _effects_plot, calibration_table, plots, published
+from benchmark._budget_plot import CAPTION as BUDGET
+from benchmark._budget_plot import budget
 from benchmark._embedding_plot import embedding
-from benchmark.effects import RATIOS, TITLES, effects, resampled, tell, write_effects
+from benchmark._strata_plot import heatmap
+from benchmark.comparisons import TOLD
+from benchmark.comparisons import tables as compared_tables
+from benchmark.effects import RATIOS, TITLES, resampled, tell
 from benchmark.gallery import CAPTION, gallery
-from benchmark.lines import Line, lines
 from benchmark.plan import Plan
-from benchmark.plots import PLOTS
+from benchmark.published import BESIDE, CONTEXT
 from benchmark.record import Record
-from benchmark.tables import circles, fit_facts, leaderboard, pivot, replacing, unranked, write_leaderboard
+from benchmark.tables import TIED, circles, fit_facts, leaderboard, pivot, replacing, ties, unranked
+from benchmark.views import Views, derive
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PICTURES = {**PLOTS, "embedding": embedding, "gallery": gallery}
-EFFECT_PICTURES = {"effects": forest, "against": against}  # drawn from the table of effects
+_RANKED = ("frame", "lines")
+# Picture -> what draws it, and the tables of `views.Views` that it is given.
+PICTURES: dict[str, tuple[Callable[..., Path | None], tuple[str, ...]]] = {
+    **{name: (draw, _RANKED) for name, draw in plots.PLOTS.items()},
+    "ties": (_comparison_plot.ties, ("frame", "compared")),
+    "budget": (budget, _RANKED),
+    "strata": (heatmap, ("strata",)),
+    "calibration": (_calibration_plot.before_and_after, _RANKED),
+    "effects": (_effects_plot.forest, ("effects",)),
+    "against": (_effects_plot.against, ("effects",)),
+    "embedding": (embedding, _RANKED),
+    "gallery": (gallery, _RANKED),
+}
 CAPTIONS = {
-    "leaderboard": "Macro Jaccard index on the test part. Bar: 95 % bootstrap interval over scenes.",
+    "leaderboard": "Macro Jaccard index on the test part. Bar: 95 % interval over scenes and seeds.",
+    "ties": "Each row minus the first, paired over scenes and seeds, in the macro Jaccard index (filled) and in the "
+    "boundary Jaccard index at 2 pixels (open). Shaded: tied with the first row, as Holm's adjusted p is 0.05 or more.",
     "cost": "Accuracy against the time to fit, encode and tune, and against speed. A line joins a row's defaults and "
     "its tuned run. Times are of the hardware named below.",
+    "budget": BUDGET,
     "precision_recall": "Precision against recall of the cloud class, first seed; the dot is the threshold in use. Of "
     "each family the first five rows of the table.",
-    "reliability": "Observed cloud frequency against forecast probability, in bins of equal mass, first seed. Bars: "
-    "share of the pixels. On the diagonal a probability means what it says.",
+    "strata": "Scores by what the pixels are: the macro Jaccard index where a stratum holds both classes, else the "
+    "share that is right: of cloud (filled dot), of clear sky (open dot). Blank: fewer than 1,000 pixels. Right: how "
+    "much of the clear sky there is called cloud.",
+    "calibration": _calibration_plot.CAPTION,
     "curves": "Validation score and losses of every seed, for the methods that report them.",
     "effects": "What one factor alone changes: difference in the macro Jaccard index (filled) and in the boundary "
     "Jaccard index at 2 pixels (open), paired over scenes and seeds. Pale: the sign is not resolved, as the interval "
@@ -47,50 +68,58 @@ CAPTIONS = {
 
 
 def write_report(plan: Plan, out: Path, frame: DataFrame | None = None) -> Path:
-    """Write leaderboard and effects (.csv, .md), plots/*.png and report.html of a plan; return the page.
+    """Write the tables of a plan (`views.FILES`), plots/*.png and report.html; return the page.
 
     Args:
         plan: what was run.
         out: where its records are.
         frame: its leaderboard, where the caller has it already.
     """
-    frame = leaderboard(plan, out) if frame is None else frame
-    found = lines(plan, out)
-    table = effects(frame, found)
-    write_leaderboard(frame, out)
-    write_effects(table, out)
-    paths = {name: out / "plots" / f"{name}.png" for name in (*EFFECT_PICTURES, *PICTURES)}
-    pictures = {name: draw(frame, found, paths[name]) for name, draw in PICTURES.items()}
-    pictures |= {name: draw(table, paths[name]) for name, draw in EFFECT_PICTURES.items()}
-    for name, path in pictures.items():
-        if path is None:  # a picture of an earlier plan would stand for this one
-            paths[name].unlink(missing_ok=True)
+    views = derive(plan, out, leaderboard(plan, out) if frame is None else frame)
+    pictures = {name: _draw(name, views, out / "plots" / f"{name}.png") for name in PICTURES}
     page = out / "report.html"
     with replacing(page) as temporary:
-        temporary.write_text(_render(plan, found, frame, table, pictures), encoding="utf-8")
+        temporary.write_text(_render(views, pictures), encoding="utf-8")
     return page
 
 
-def _render(
-    plan: Plan, found: Sequence[Line], frame: DataFrame, table: DataFrame, pictures: Mapping[str, Path | None]
-) -> str:
+def _draw(name: str, views: Views, path: Path) -> Path | None:
+    """Draw a picture, or remove that of an earlier plan, which would stand for this one."""
+    draw, tables = PICTURES[name]
+    drawn = draw(*(getattr(views, table) for table in tables), path)
+    if drawn is None:
+        path.unlink(missing_ok=True)
+    return drawn
+
+
+def _render(views: Views, pictures: Mapping[str, Path | None]) -> str:
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     template = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                   lstrip_blocks=True).get_template("report.html.j2")  # fmt: skip
-    records = [kept for line in found for kept in line.records if kept is not None]
+    plan, frame, known = views.plan, views.frame, published.read()
+    records = [kept for line in views.lines for kept in line.records if kept is not None]
     notes = frame[frame["note"] != ""].drop_duplicates("row")
     return template.render(
         plan=plan,
         entries=pivot(frame),
         unranked=unranked(frame),
-        circles=circles(frame),
+        circles=[*ties(frame), *circles(frame), *([views.optimism] if views.optimism else [])],
+        comparisons=compared_tables(views.compared),
+        compared=TOLD,
+        tied=TIED,
+        calibrated=calibration_table.tell(views.calibrated),
+        calibration=[calibration_table.TOLD, calibration_table.CAVEAT],
+        published=[
+            (BESIDE, published.beside(frame, plan.cells[0], known)),
+            (CONTEXT, published.context(plan.cells[0], known)),
+        ],
         notes=list(zip(notes["row"], notes["note"], strict=True)),
-        effects=[(title, entries) for kinds, title in TITLES.items() if (entries := tell(table, kinds))],
-        resampled=resampled(table),
+        effects=[(title, entries) for kinds, title in TITLES.items() if (entries := tell(views.effects, kinds))],
+        resampled=resampled(views.effects),
         ratios=RATIOS,
-        facts=fit_facts(frame, found),
+        facts=fit_facts(frame, views.lines),
         pictures=[(name, caption, _embed(path)) for name, caption in CAPTIONS.items() if (path := pictures[name])],
         skipped=[name for name, path in pictures.items() if path is None],
         columns=list(frame.columns),
@@ -124,9 +153,11 @@ def _conditions(plan: Plan, records: Iterable[Record]) -> list[tuple[str, str]]:
         "test part": (f"{patches} patches of {scenes} scenes" for patches, scenes in sorted(tests)),
         "bands": (", ".join(cell.bands) for cell in plan.cells),
         "profile": (cell.profile for cell in plan.cells),
+        "treatment of train labels": (cell.labels for cell in plan.cells if cell.labels),
         "seeds": (cell.seed for cell in plan.cells),
-        "trials of tuning": (cell.trials for cell in plan.cells if cell.tuned),
-        "seconds tuning may take": (f"{cell.cap:g}" for cell in plan.cells if cell.tuned),
+        "trials of tuning": (cell.trials for cell in plan.cells if cell.tuned and not cell.allowance),
+        "seconds tuning may take": (f"{cell.cap:g}" for cell in plan.cells if cell.tuned and not cell.allowance),
+        "seconds for a row's default fit and all its trials": (f"{c.allowance:g}" for c in plan.cells if c.allowance),
         "epochs": (cell.budget.epochs for cell in plan.cells),
         "patches a step": (cell.budget.batch for cell in plan.cells),
         "pixels of a per-pixel method": (cell.budget.pixels for cell in plan.cells),

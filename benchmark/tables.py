@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.lines import COLUMNS, FACTS, STATUSES, Line, lines, values
-from benchmark.plan import UNKNOWN, Cell, Plan
+from benchmark._resampling import to_best
+from benchmark.gate import suspects
+from benchmark.lines import COLUMNS, FACTS, STATUSES, TIES, Line, lines, values
+from benchmark.plan import SOURCE, UNKNOWN, Cell, Plan
 from benchmark.record import OK
 
 if TYPE_CHECKING:
@@ -25,41 +27,73 @@ _SCORES = {"F1": "f1", "AUC": "auc", "Brier": "brier", "edge": "boundary_jaccard
 _FACTS = {"input scale": "input scale", "micro-batch": "micro_batch"}
 _STEP = {"step ms": ("step_s", 1e-3), "MFU %": ("mfu", 1e-2)}
 _TOLD = (
-    "Macro Jaccard index, mean over seeds [95 % interval over scenes]; the rest is of the tuned line where it exists. "
-    "edge: boundary Jaccard index at 2 pixels."
+    "Macro Jaccard index, mean over seeds [95 % interval over scenes and seeds]; the rest is of the tuned line where "
+    "it exists. edge: boundary Jaccard index at 2 pixels."
 )
-CIRCULAR = "†"
+TIED = "≈"
+CIRCULAR, LABELLER = "†", "‡"
+SUSPECT = "suspect"  # the column of reasons, and the status they have in a list
 _UNKNOWN = "The data set does not say which bands its label derives from, so circular rows are not marked."
 _CIRCULAR = f"{CIRCULAR} circular: it sees bands that the label derives from, so its score is agreement, not skill"
+_OWN = f"{LABELLER} label source: the algorithm that made the label, scored against itself"
 
 
 def leaderboard(plan: Plan, out: Path) -> DataFrame:
-    """Return one line per row and kind (defaults, tuned), with the columns COLUMNS.
+    """Return one line per row and kind (defaults, tuned), with the columns COLUMNS and SUSPECT (see `gate`).
 
     Rows are sorted by their tuned line, or their defaults where there is none; the defaults stand before the tuned
-    line. Rows without any score follow by status. Scores are of pooled counts, then the mean over seeds; the interval
-    of `jaccard` is the 95 % bootstrap interval over scenes, empty where there is but one scene.
+    line. A row of which the line that it ranks by is suspect has no rank and follows, then rows without any score by
+    status. Scores are of pooled counts, then the mean over seeds; the interval
+    of `jaccard` is `stats.interval`'s over scenes and seeds, empty where there is but one scene. The line that a row
+    ranks by is `tied` if its difference to the first row's is not resolved, and `detectable` is the smallest true one
+    that would be (see `_resampling.to_best`).
     """
     import pandas as pd
 
-    entries = [values(line) for line in lines(plan, out)]
+    found = lines(plan, out)
+    doubts = suspects(found)
+    entries = [
+        values(line) | {SUSPECT: "; ".join(doubts.get((line.first.row, line.first.tuned), ()))} for line in found
+    ]
     kinds: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         kinds.setdefault(entry["row"], []).append(entry)
     ordered = [
         entry for kind in sorted(kinds.values(), key=_place) for entry in sorted(kind, key=lambda entry: entry["tuned"])
     ]
-    return pd.DataFrame(ordered, columns=list(COLUMNS)).astype(dict.fromkeys(_INTEGERS, "Int64"))
+    frame = pd.DataFrame(ordered, columns=[*COLUMNS, SUSPECT]).astype(dict.fromkeys(_INTEGERS, "Int64"))
+    ranked = best_lines(frame, found)
+    ties = {(line.first.row, line.first.tuned): tie for line, tie in zip(ranked, to_best(ranked), strict=True)}
+    told = [ties.get(name, (None, math.nan)) for name in zip(frame["row"], frame["tuned"], strict=True)]
+    made = pd.DataFrame(told, columns=list(TIES)).astype({"tied": "boolean", "detectable": float})
+    return frame.assign(**made)
 
 
-def _place(kind: Sequence[dict[str, Any]]) -> tuple[int, float]:
-    """Return the sort key of a row: its best status, then the score of its tuned line, of its defaults without one.
+def _place(kind: Sequence[dict[str, Any]]) -> tuple[int, bool, float]:
+    """Return the sort key of a row: its best status, whether it is suspect, the score of the line it ranks by.
 
     The better of the two would be a choice by the test score.
     """
     status = min(STATUSES.index(entry["status"]) for entry in kind)
     known = {entry["tuned"]: entry["jaccard"] for entry in kind if not math.isnan(entry["jaccard"])}
-    return status, -known.get(True, known.get(False, -math.inf))
+    done = sorted((entry for entry in kind if entry["status"] == OK), key=lambda entry: entry["tuned"])
+    return status, bool(done and done[-1][SUSPECT]), -known.get(True, known.get(False, -math.inf))
+
+
+def _ranked(frame: DataFrame) -> DataFrame:
+    """Return the line that each row ranks by, the tuned one if it is ok, of rows where it is not suspect."""
+    done = frame[frame["status"] == OK].drop_duplicates("row", keep="last")
+    return done[done[SUSPECT] == ""]
+
+
+def best_lines(frame: DataFrame, found: Sequence[Line]) -> list[Line]:
+    """Return one line per ranked row, in the order of the table: the tuned one if it is ok, else the defaults.
+
+    A row of which this line is suspect has no rank.
+    """
+    by_name = {(line.first.row, line.first.tuned): line for line in found}
+    ranked = _ranked(frame)
+    return [by_name[row, bool(tuned)] for row, tuned in zip(ranked["row"], ranked["tuned"], strict=True)]
 
 
 def pivot(frame: DataFrame) -> list[dict[str, str]]:
@@ -67,11 +101,13 @@ def pivot(frame: DataFrame) -> list[dict[str, str]]:
 
     `train s` is fitting and the encoding by a frozen backbone; `VRAM MB` is what PyTorch reserved.
     """
-    ranked = frame[frame["row"].isin(frame.loc[frame["status"] == OK, "row"])]
+    ranked = frame[frame["row"].isin(_ranked(frame)["row"])]
     return [_entry(name, kinds) for name, kinds in ranked.groupby("row", sort=False)]
 
 
 def _entry(name: str, kinds: DataFrame) -> dict[str, str]:
+    import pandas as pd
+
     best = kinds[kinds["status"] == OK].iloc[-1]
     train = best["fit_s"] + (0 if math.isnan(best["encode_s"]) else best["encode_s"])
     ranking = {
@@ -81,6 +117,7 @@ def _entry(name: str, kinds: DataFrame) -> dict[str, str]:
     return {
         **{"row": marked(name, best["circular"]), "family": best["family"]},
         **ranking,
+        "tied": TIED * bool(best["tied"] is not pd.NA and best["tied"]),
         **{title: _decimals(best[column]) for title, column in _SCORES.items()},
         **{
             "train s": _digits(train),
@@ -102,6 +139,13 @@ def _interval(line: Any) -> str:
 
 def _decimals(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def signed(mean: float, low: float, high: float) -> str:
+    """Return a difference with its interval, each with its sign; "" where it is not known."""
+    if math.isnan(mean):
+        return ""
+    return f"{mean:+.3f}" + ("" if math.isnan(low) else f" [{low:+.3f}, {high:+.3f}]")
 
 
 def _digits(value: Any, unit: float = 1.0) -> str:
@@ -141,8 +185,11 @@ def _fit(line: Line, costs: Mapping[str, Any]) -> dict[str, str]:
 
 
 def unranked(frame: DataFrame) -> list[tuple[str, str, str]]:
-    """Return (name, status, reason) of every line without a score, a reason that both lines of a row share once."""
-    rest = frame[frame["status"] != OK].drop_duplicates(["row", "status", "reason"])
+    """Return (name, status, reason) of lines that are suspect or have no score, a reason both of a row share once."""
+    doubted = (frame["status"] == OK) & (frame[SUSPECT] != "")
+    scored = [f"{_interval(line)}; {line[SUSPECT]}" for line in frame.to_dict("records")]
+    told = frame.assign(status=frame["status"].mask(doubted, SUSPECT), reason=frame["reason"].mask(doubted, scored))
+    rest = told[told["status"] != OK].drop_duplicates(["row", "status", "reason"])
     return [
         (label(row, tuned), status, " ".join(reason.split()))
         for row, tuned, status, reason in zip(rest["row"], rest["tuned"], rest["status"], rest["reason"], strict=True)
@@ -150,8 +197,9 @@ def unranked(frame: DataFrame) -> list[tuple[str, str, str]]:
 
 
 def marked(row: str, circular: str) -> str:
-    """Return the name of a row, marked where the label derives from bands that it sees."""
-    return f"{row} {CIRCULAR}" if circular not in ("", UNKNOWN) else row
+    """Return the name of a row, marked where the label derives from bands that it sees, or from its own algorithm."""
+    mark = LABELLER if SOURCE in circular.split() else CIRCULAR
+    return f"{row} {mark}" if circular not in ("", UNKNOWN) else row
 
 
 def title(cell: Cell) -> str:
@@ -200,18 +248,32 @@ def _page(frame: DataFrame) -> str:
     remarks = [f"**{row}**: {note}" for row, note in zip(notes["row"], notes["note"], strict=True)]
     remarks += circles(frame)
     ends = [f"**{name}**: {status}: {reason}" for name, status, reason in unranked(frame)]
-    text = [_TOLD, "", *markdown(pivot(frame))]
-    for title, items in (("Without a score", ends), ("Notes", remarks)):
+    text = [_TOLD, "", *markdown(pivot(frame)), *(line for remark in ties(frame) for line in ("", remark))]
+    for title, items in (("Suspect, or without a score", ends), ("Notes", remarks)):
         text += ["", f"{title}:", "", *(f"- {_escape(item)}" for item in items)] if items else []
     return "\n".join(text) + "\n"
+
+
+def ties(frame: DataFrame) -> list[str]:
+    """Return what the mark of tied rows means and how small a difference these scenes show, if they show any."""
+    found = frame["detectable"].dropna()
+    if found.empty:
+        return []
+    smallest, median, largest = (f"{value:.3f}" for value in found.quantile([0, 0.5, 1]))
+    return [
+        f"{TIED} tied with the first row: the paired difference is not resolved at 5 % after Holm's adjustment over "
+        "all rows. Smallest true difference to it that these scenes and seeds show with a power of 80 % at 5 %: "
+        f"{median} (median of the rows, {smallest} to {largest})."
+    ]
 
 
 def circles(frame: DataFrame) -> list[str]:
     """Return what the mark of circular rows means, with the bands, if any row has it or might have it."""
     bands = list(dict.fromkeys(band for names in frame["circular"] for band in names.split()))
+    own, bands = [_OWN] * (SOURCE in bands), [band for band in bands if band != SOURCE]
     if UNKNOWN in bands:
-        return [_UNKNOWN]
-    return [f"{_CIRCULAR} ({', '.join(bands)})"] if bands else []
+        return [*own, _UNKNOWN]
+    return [*own, f"{_CIRCULAR} ({', '.join(bands)})"] if bands else own
 
 
 def _escape(text: str) -> str:
@@ -225,11 +287,12 @@ def summary(frame: DataFrame) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    ends = Text("\n".join([*(": ".join(end) for end in unranked(frame)), *circles(frame)]))
-    title = "Macro Jaccard index [95 % interval over scenes]"
+    ends = Text("\n".join([*(": ".join(end) for end in unranked(frame)), *ties(frame), *circles(frame)]))
+    title = "Macro Jaccard index [95 % interval over scenes and seeds]"
     table = Table(title=title, caption=ends, caption_justify="left", box=box.SIMPLE_HEAD)
     for column in _SUMMARY:
         table.add_column(column.replace(" ", "\n"), justify="left" if column == "row" else "right", no_wrap=True)
     for entry in pivot(frame):
-        table.add_row(*(Text(entry[column]) for column in _SUMMARY))
+        row = f"{entry['tied'] or ' '} {entry['row']}"
+        table.add_row(*(Text(field) for field in (row, *(entry[column] for column in _SUMMARY[1:]))))
     return table

@@ -233,7 +233,10 @@ def _tags(cell: Cell, kept: Record) -> dict[str, str]:
 
 
 def _params(cell: Cell, kept: Record) -> dict[str, Any]:
-    plain = {name: getattr(cell, name) for name in ("row", "data", "profile", "seed", "trials", "bands", "device")}
+    plain = {
+        name: getattr(cell, name)
+        for name in ("row", "data", "profile", "seed", "trials", "allowance", "labels", "bands", "device")
+    }
     told = {name: value for name, value in kept.facts.items() if not isinstance(value, int | float)}
     nested = {"cell": {**plain, "budget": vars(cell.budget)}, "factor": cell.factors, "fact": told}
     return {**flatten(nested), **flatten(kept.params)}

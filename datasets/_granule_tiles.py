@@ -49,7 +49,8 @@ def kind(ds: xr.Dataset) -> Kind:
     columns = (ds[name].values.tolist() for name in ("band", "role", "wavelength", "quantity"))
     bands = tuple(Band(*values) for values in zip(*columns, strict=True))
     legends = {name: _legend(ds[name].attrs) for name in _strata(ds)}
-    return Kind(bands, legends, {name: ds.attrs[name] for name in _LATER})
+    told = (*_LATER, *(name for name in ("label_maps",) if ds.attrs.get(name)))
+    return Kind(bands, legends, {name: ds.attrs[name] for name in told})
 
 
 def _strata(ds: xr.Dataset) -> list[str]:

@@ -40,6 +40,9 @@ SAME = {
     "probability_cloud": "slstr_bayes",
 }
 
+# Maps that are of the algorithm that made a label without being that label.
+KIN = {"cloud": ("slstr_basic",)}
+
 # What a label makes of product, grid and its argument: the mask (0, 1, 255), its source in words, its bands.
 Made = tuple[xr.DataArray, str, Sequence[str] | None]
 
@@ -68,7 +71,8 @@ def add(ds: xr.Dataset, product: Path, label: str = DEFAULT) -> xr.Dataset:
     maps = {name: value for name, value in ds.attrs["maps"].items() if name != SAME.get(kind)}
     ds = ds.drop_vars([name for name in ds.attrs["maps"] if name not in maps])
     listed = None if bands is None else list(bands)
-    return ds.assign(mask=mask).assign_attrs(maps=maps, label_source=source, label_bands=listed)
+    kin = [name for name in KIN.get(kind, ()) if name in maps]
+    return ds.assign(mask=mask).assign_attrs(maps=maps, label_source=source, label_bands=listed, label_maps=kin)
 
 
 def _summary(product: Path, grid: str, argument: str) -> Made:

@@ -13,6 +13,8 @@ FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.p
 HEAVY = {
     "torch",
     "sklearn",
+    "scikit_posthocs",
+    "statsmodels",
     "lightgbm",
     "optuna",
     "mlflow",
@@ -37,7 +39,10 @@ HEAVY = {
 }
 CONTRACTS = {"benchmark.api"}
 DATA_CONTRACTS = CONTRACTS | {"benchmark.granule", "benchmark.patchset", "benchmark.sources", "benchmark.splits"}
-VIEWS = {"tables", "plots", "gallery", "report", "track", "effects", "pairs"}
+VIEWS = {
+    *("tables", "plots", "gallery", "report", "track", "effects", "pairs", "comparisons", "cards", "published", "gate"),
+    *("calibration_table", "strata_table", "shape_table", "optimism", "views"),
+}
 
 
 def name_of(path):

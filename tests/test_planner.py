@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmark import catalog, data, planner, splits, weights
 from benchmark.api import NotRun, UserError, Weights
-from benchmark.profiles import PROFILES
+from benchmark.profiles import MANY, PROFILES
 
 
 def nothing(done, total):
@@ -40,6 +42,19 @@ def test_defaults_come_before_tuning_and_tuning_before_the_other_seeds(store, tm
 
 def test_no_trials_no_tuning(store, tmp_path):
     assert not [cell for cell in planner.make(asked(store, tmp_path, trials=0), nothing).cells if cell.tuned]
+
+
+def test_a_budget_of_seconds_is_for_every_row_part_of_the_key_and_of_the_name(store, tmp_path):
+    plain, timed, longer = (
+        planner.make(asked(store, tmp_path, budget_seconds=seconds), nothing) for seconds in (None, 30.0, 60.0)
+    )
+    assert {cell.allowance for cell in plain.cells} == {0.0}
+    assert {cell.allowance for cell in timed.cells} == {30.0}
+    assert {cell.trials for cell in timed.cells} == {0, MANY}
+    keys = [{cell.key for cell in plan.cells} for plan in (plain, timed, longer)]
+    assert len(set.union(*keys)) == sum(map(len, keys)) == 9
+    assert [plan.name for plan in (plain, timed, longer)] == [f"{plain.name}{end}" for end in ("", "-30s", "-60s")]
+    assert replace(timed.cells[0], allowance=0.0).key == plain.cells[0].key
 
 
 def test_row_without_its_weights_says_why_and_what_to_do(store, tmp_path):
@@ -143,6 +158,7 @@ def test_study_runs_carry_their_names():
         ({"patches": "3,2"}, "--patches takes how many .*, and not '3,2'"),
         ({"patches": "3,2,0"}, "--patches takes how many .*, and not '3,2,0'"),
         ({"patches": "3,2,one"}, "--patches takes how many .*, and not '3,2,one'"),
+        ({"budget_seconds": 5.0, "trials": 3}, "--budget-seconds and --trials contradict each other"),
         ({"patches": "3,2,1", "whole": True}, "--whole and --patches contradict each other"),
     ],
 )

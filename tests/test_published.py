@@ -111,7 +111,8 @@ def test_a_file_with_a_double_or_other_columns_or_without_a_field_is_refused(tmp
     with pytest.raises(UserError, match="columns"):
         read(path)
     with pytest.raises(UserError, match="cannot be read"):
-        read(tmp_path / "none.csv")
+        read(tmp_path)
+    assert read(tmp_path / "none.csv") == []
 
 
 def test_what_is_from_memory_says_so(board):

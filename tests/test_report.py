@@ -5,13 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from fnmatch import fnmatch
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from benchmark import report
-from benchmark.report import CAPTIONS, EFFECT_PICTURES, PICTURES, flatten, write_report
+from benchmark.record import PROBABILITIES, VALIDATION
+from benchmark.report import CAPTIONS, PICTURES, flatten, write_report
+from benchmark.scores import histogram
 from benchmark.tables import leaderboard, replacing
+from benchmark.views import FILES
 from tests.record_factory import REALISTIC, Spec, factorial, make_plan
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
@@ -20,7 +25,6 @@ FOUNDATION = [
     for spec in factorial()
     if spec.row in ("prithvi-300-pretrained-frozen", "prithvi-300-random-frozen")
 ]
-PICTURED = {*PICTURES, *EFFECT_PICTURES}
 SPECS = [
     *REALISTIC[8:13],
     *FOUNDATION,
@@ -46,25 +50,40 @@ class Page(HTMLParser):
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
     plan = make_plan(out, SPECS)
+    for cell in plan.cells:
+        if (stored := cell.folder(out) / PROBABILITIES).exists():
+            hist = histogram(np.load(stored), np.load(cell.truth(out) / "mask.npy"))
+            np.save(stored.with_name(VALIDATION), hist)
     return plan, out, write_report(plan, out)
 
 
 def test_everything_is_written(written):
     _, out, page = written
     assert page == out / "report.html"
-    assert {path.name for path in (out / "plots").iterdir()} == {f"{name}.png" for name in PICTURED}
-    tables = {f"{name}.{kind}" for name in ("leaderboard", "effects") for kind in ("csv", "md")}
-    assert {path.name for path in out.iterdir() if path.is_file()} == {*tables, "report.html"}
+    assert {path.name for path in (out / "plots").iterdir()} == {f"{name}.png" for name in PICTURES}
+    written = {path.name for path in out.iterdir() if path.is_file()}
+    both = ("leaderboard", "effects", "comparisons", "calibration")
+    tables = {f"{name}.{kind}" for name in both for kind in ("csv", "md")}
+    more = {
+        "published.md",
+        "scores.csv",
+        "strata.csv",
+        "shapes.csv",
+        "calibration_strata.csv",
+        "calibration_curves.csv",
+    }
+    assert written == {*tables, *more, "report.html"}
+    assert all(any(fnmatch(name, pattern) for pattern in FILES) for name in written - {"report.html"})
 
 
 def test_every_picture_has_a_caption():
-    assert set(CAPTIONS) == PICTURED
+    assert set(CAPTIONS) == set(PICTURES)
 
 
 def test_the_page_needs_nothing_from_outside(written):
     page = Page(written[2].read_text())
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
-    assert sum(link.startswith("data:") for link in page.links) == len(PICTURED)
+    assert sum(link.startswith("data:") for link in page.links) == len(set(PICTURES))
     text = written[2].read_text()
     assert "http://" not in text
     assert "https://" not in text
@@ -100,10 +119,21 @@ def test_the_page_tells_effects_and_facts_of_the_fits(written):
     assert cells[3:] == ["31", "1000", "2000", "3000", "4000"]
 
 
+def test_the_page_tells_comparisons_and_ties(written):
+    text = written[2].read_text()
+    compared = text[text.index('id="comparisons"') : text.index('id="effects"')]
+    for told in ("Against the first row", "Against unet", "Against lightgbm", "adjusted by Holm"):
+        assert told in compared, told
+    board = text[text.index('id="leaderboard"') : text.index('id="comparisons"')]
+    assert "with a power of 80 % at 5 %" in board
+    assert "<td>≈</td>" in board
+
+
 def test_without_effects_and_facts_the_page_has_no_room_for_them(tmp_path):
     text = write_report(make_plan(tmp_path, [Spec("forest")], size=16), tmp_path).read_text()
     assert 'id="effects"' not in text
     assert 'id="facts"' not in text
+    assert 'id="comparisons"' not in text
     assert not (tmp_path / "effects.csv").exists()
 
 

@@ -43,14 +43,14 @@ def sizes(plan):
 
 def test_a_suite_gives_rows_bands_and_numbers(store, tmp_path, toml):
     plan = make(store, tmp_path, suite=toml())
-    assert {cell.row for cell in plan.cells} == {"majority", "threshold", "threshold-fitted"}
+    assert {cell.row for cell in plan.cells} == {"majority", "threshold", "threshold-band", "threshold-fitted"}
     assert plan.name == "plain-mine"
     assert sizes(plan) == (3, 2, 1)
     assert {cell.seed for cell in plan.cells} == {0, 1}
     assert not any(cell.tuned for cell in plan.cells)
     assert plan.cells[0].bands[0] == "green=NIR_NARROW"
     epochs = {cell.row: cell.budget.epochs for cell in plan.cells}
-    assert epochs == {"majority": 9, "threshold": 4, "threshold-fitted": 4}
+    assert epochs == {"majority": 9, "threshold": 4, "threshold-band": 4, "threshold-fitted": 4}
     budget = plan.cells[0].budget
     assert (budget.batch, budget.orientations, budget.pixels) == (2, 8, 4_000), (
         "what it does not state is the profile's"

@@ -30,7 +30,7 @@ LEGENDS = {
     "phase": ("clear", "liquid", "ice", "mixed"),
     **dict.fromkeys(scene.FLAGS, _YES),
 }
-UNITS = {"optical_depth": "1", "cloud_fraction": "1", "top_height": "km"}
+UNITS = {"optical_depth": "1", "cloud_fraction": "1", "top_height": "km", "view_zenith": "degree"}
 # What the manifest counts, and the confidence flag that it is.
 COUNTED = {
     "salineWaterPixels": "ocean",

@@ -1,0 +1,352 @@
+"""Each fault is planted and must be found; the sound lines beside it must not be."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from patch_factory import HLS5, bands, make_part, toa_and_mask
+from record_factory import REALISTIC, Spec, factorial, make_plan
+
+from benchmark import cell as cells
+from benchmark import feature_health, gate, patchset, planner, record, splits, tables
+from benchmark.api import Context, digest
+from benchmark.gate import permuted_twin, suspects
+from benchmark.lines import lines
+from benchmark.plan import SOURCE, Plan, from_json
+from benchmark.record import FAILED, PROBABILITIES, VALIDATION
+from benchmark.scores import confusion, histogram
+
+FLOOR = Spec("majority", "floor")
+BAND = Spec(gate.SINGLE_BAND, "threshold", 1.3)
+FOREST = Spec("random-forest", "forest", 0.4, seeds=(0, 1))
+TREES = Spec("lightgbm", "boosting", 0.35, seeds=(0, 1))
+SOUND = [FLOOR, BAND, FOREST, TREES, replace(TREES, skill=0.3, tuned=True)]
+
+
+def cells_of(plan, row, tuned=False):
+    return [cell for cell in plan.cells if (cell.row, cell.tuned) == (row, tuned)]
+
+
+def alter(plan, out, row, probability=None, seeds=None, tuned=False, labels=False, **values):
+    """Write the records of a row again with other predictions or other fields, or those of its permuted twin."""
+    for cell in cells_of(plan, row, tuned):
+        if seeds is not None and cell.seed not in seeds:
+            continue
+        kept, mask = record.read(cell.folder(out)), np.load(cell.truth(out) / "mask.npy")
+        told = probability(mask, np.random.default_rng(cell.seed)) if callable(probability) else probability
+        written = permuted_twin(cell) if labels else cell
+        written.folder(out).mkdir(parents=True, exist_ok=True)
+        if told is not None:
+            told = np.broadcast_to(told, mask.shape).astype(np.float16)
+            np.save(written.folder(out) / PROBABILITIES, told)
+            values |= {"counts": confusion(told > 0.5, mask).tolist()}
+        record.write(replace(kept, cell=asdict(written), key=written.key, **values), written.folder(out))
+
+
+def made(out, specs=SOUND):
+    plan = make_plan(out, specs, scenes=8)
+    alter(plan, out, "majority", 1.0)
+    return plan
+
+
+def found(plan, out):
+    return suspects(lines(plan, out))
+
+
+def only(plan, out, *names):
+    """Return the one reason of each of these lines, after a look that no other is suspect and none has two."""
+    told = found(plan, out)
+    assert set(told) == set(names)
+    assert all(len(reasons) == 1 for reasons in told.values()), told
+    return [told[name][0] for name in names]
+
+
+def noise(mask, rng):
+    return rng.random(mask.shape)
+
+
+def true(mask, rng):
+    return np.where(rng.random(mask.shape) < 0.9, mask == 1, mask != 1)
+
+
+def test_sound_lines_are_not_suspect(tmp_path):
+    assert found(made(tmp_path), tmp_path) == {}
+
+
+def test_rows_without_a_record_are_not_suspect(tmp_path):
+    told = found(made(tmp_path, REALISTIC), tmp_path)
+    assert not any(row in told for row in ("terramind-frozen", "prithvi-300-full", "forest-intelex", "lightgbm"))
+
+
+@pytest.mark.parametrize("scale", ["train", "own, of unknown bands train"])
+def test_another_input_scale_than_declared_is_suspect(tmp_path, scale):
+    rows = [spec for spec in factorial((0,)) if spec.row.startswith("prithvi-tiny-pretrained-frozen")]
+    plan = make_plan(tmp_path, rows)
+    kept = record.read(cells_of(plan, "prithvi-tiny-pretrained-frozen")[0].folder(tmp_path))
+    alter(plan, tmp_path, "prithvi-tiny-pretrained-frozen", facts={**kept.facts, "input scale": scale})
+    if scale == "train":
+        (reason,) = only(plan, tmp_path, ("prithvi-tiny-pretrained-frozen", False))
+        assert reason == "its input was standardised by 'train' statistics, and the row declares 'own'"
+    else:
+        assert found(plan, tmp_path) == {}
+    alter(plan, tmp_path, "prithvi-tiny-pretrained-frozen", facts={**kept.facts, "input std": [0.1, 0.0]})
+    (reason,) = only(plan, tmp_path, ("prithvi-tiny-pretrained-frozen", False))
+    assert "a mean or deviation that is none" in reason
+
+
+@pytest.mark.parametrize("unit", [1e4, 100.0, 1e-4])
+def test_input_that_the_fit_refused_for_its_scale_is_suspect(tmp_path, unit):
+    from models import _scales
+    from models._encoder import Statistics
+
+    images = make_part().images
+    toa = np.asarray(images.toa) * unit
+    with pytest.raises(Exception, match="must be") as refused:
+        _scales.gate(replace(images, toa=toa), Statistics(np.full(5, 0.2), np.full(5, 0.1)))
+    plan = made(
+        tmp_path, [*SOUND, Spec("a", status=FAILED, reason=str(refused.value)), Spec("b", status=FAILED, reason="no")]
+    )
+    (reason,) = only(plan, tmp_path, ("a", False))
+    assert reason.startswith("its input has another scale than it declares: band ")
+
+
+@pytest.mark.parametrize(("fact", "value"), [("feature rank", 0.0), ("feature rank", 1.2), ("feature spread", 0.009)])
+def test_collapsed_features_are_suspect(tmp_path, fact, value):
+    plan = made(tmp_path)
+    sound = {"feature rank": 22.0, "feature spread": 0.84}
+    alter(plan, tmp_path, "random-forest", facts=sound)
+    assert found(plan, tmp_path) == {}
+    alter(plan, tmp_path, "random-forest", seeds=[1], facts={**sound, fact: value})
+    (reason,) = only(plan, tmp_path, ("random-forest", False))
+    assert reason.startswith("its features have collapsed: ")
+    assert reason.endswith("(1 of 2 seeds)")
+
+
+def test_constant_probabilities_are_suspect(tmp_path):
+    plan = made(tmp_path)
+    alter(plan, tmp_path, "random-forest", 0.25)
+    told = found(plan, tmp_path)
+    assert set(told) == {("random-forest", False)}
+    assert told["random-forest", False][0] == "its probability is the same in every pixel (2 of 2 seeds)"
+
+
+@pytest.mark.parametrize(("high", "word"), [(0.4, "clear"), (0.9, "cloud")])
+def test_one_class_everywhere_is_suspect_if_validation_agrees(tmp_path, high, word):
+    plan = made(tmp_path)
+
+    def varied(mask, rng):
+        return rng.uniform(high - 0.3, high, mask.shape)
+
+    alter(plan, tmp_path, "random-forest", varied)
+    reasons = found(plan, tmp_path)["random-forest", False]
+    assert reasons[0] == f"it says {word} in every pixel of the test part (2 of 2 seeds)"
+    mask = np.tile(np.uint8([0, 1]), (2, 8, 4))
+    for cell in cells_of(plan, "random-forest"):
+        np.save(cell.folder(tmp_path) / VALIDATION, histogram(np.full(mask.shape, high), mask))
+    assert "and one class in validation" in found(plan, tmp_path)["random-forest", False][0]
+    for cell in cells_of(plan, "random-forest"):
+        np.save(cell.folder(tmp_path) / VALIDATION, histogram(np.where(mask, 0.75, 0.25), mask))
+    assert not any("every pixel" in reason for reason in found(plan, tmp_path).get(("random-forest", False), ()))
+
+
+@pytest.mark.parametrize("floor", ["majority", gate.SINGLE_BAND])
+def test_a_row_that_does_not_beat_a_floor_is_suspect(tmp_path, floor):
+    plan = made(tmp_path)
+    alter(plan, tmp_path, floor, lambda mask, rng: mask == 1)
+    told = found(plan, tmp_path)
+    assert set(told) == {(cell.row, cell.tuned) for cell in plan.cells} - {("majority", False), (floor, False)}
+    assert all(reason[0].startswith(f"it does not beat {floor}: -0.") for reason in told.values())
+
+
+def test_chance_does_not_beat_the_single_band_threshold(tmp_path):
+    plan = made(tmp_path)
+    alter(plan, tmp_path, "random-forest", noise)
+    (reason,) = only(plan, tmp_path, ("random-forest", False))
+    assert reason.startswith(f"it does not beat {gate.SINGLE_BAND}: -0.")
+
+
+def test_a_threshold_is_a_floor_where_there_is_but_one_band(tmp_path):
+    plan = made(tmp_path, [FLOOR, Spec("threshold-fitted", "threshold", 0.3), replace(FOREST, skill=2.0, seeds=(0,))])
+    assert found(plan, tmp_path) == {}
+    bare = tuple(replace(cell, bands=("S1",)) for cell in plan.cells)
+    for before, cell in zip(plan.cells, bare, strict=True):
+        cell.folder(tmp_path).parent.mkdir(parents=True, exist_ok=True)
+        before.folder(tmp_path).rename(cell.folder(tmp_path))
+    assert set(found(replace(plan, cells=bare), tmp_path)) == {("random-forest", False)}
+
+
+def test_two_rows_with_the_same_masks_are_suspect(tmp_path):
+    plan = made(tmp_path)
+    forest = np.load(cells_of(plan, "random-forest")[0].folder(tmp_path) / PROBABILITIES)
+    alter(plan, tmp_path, "lightgbm", np.where(forest > 0.5, 0.9, 0.1), seeds=[0])
+    reasons = only(plan, tmp_path, ("random-forest", False), ("lightgbm", False))
+    assert reasons == [f"it predicts the same in every pixel as {row}" for row in ("lightgbm", "random-forest")]
+    forest[0, -1, -1] = 1 - forest[0, -1, -1]
+    other = forest.copy()
+    alter(plan, tmp_path, "lightgbm", other, seeds=[0])
+    assert found(plan, tmp_path) == {}
+
+
+def test_two_rows_without_an_error_are_sound(tmp_path):
+    plan = made(tmp_path)
+    for row in ("random-forest", "lightgbm"):
+        alter(plan, tmp_path, row, lambda mask, rng: mask == 1)
+    assert found(plan, tmp_path) == {}
+
+
+def test_a_tuned_line_that_is_its_default_is_sound(tmp_path):
+    plan = made(tmp_path)
+    alter(plan, tmp_path, "lightgbm", true)
+    alter(plan, tmp_path, "lightgbm", true, tuned=True)
+    assert found(plan, tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("factors", "sound"),
+    [
+        ({"stop": "early"}, True),
+        ({"epochs": "x7.5"}, True),
+        ({"encoding": "tl-nocoords"}, True),
+        ({"encoding": "tl"}, False),
+        ({"mode": "lora"}, False),
+        ({"start": "pretrained"}, False),
+        ({"start": "pretrained", "stop": "early"}, False),
+    ],
+)
+def test_factorial_rows_may_agree_only_where_a_factor_may_be_idle(tmp_path, factors, sound):
+    base = {
+        "start": "random",
+        "encoding": "plain",
+        "mode": "frozen",
+        "stop": "best",
+        "epochs": "x1",
+        "input scale": "own",
+    }
+    rows = [Spec(name, "foundation", factors=told) for name, told in (("one", base), ("other", base | factors))]
+    plan = make_plan(tmp_path, rows)
+    for row in ("one", "other"):
+        alter(plan, tmp_path, row, true)
+    assert set(found(plan, tmp_path)) == (set() if sound else {("one", False), ("other", False)})
+
+
+def test_skill_from_permuted_labels_is_suspect(tmp_path):
+    plan = made(tmp_path)
+    alter(plan, tmp_path, "random-forest", noise, labels=True)
+    alter(plan, tmp_path, "lightgbm", noise, labels=True)
+    assert found(plan, tmp_path) == {}
+    alter(plan, tmp_path, "lightgbm", true, labels=True)
+    reasons = only(plan, tmp_path, ("lightgbm", False), ("lightgbm", True))
+    assert all(reason.startswith("trained on permuted labels it has a Kuiper skill of 0.8") for reason in reasons)
+    twins = replace(
+        plan, cells=tuple(permuted_twin(cell) for cell in plan.cells if cell.row in ("random-forest", "lightgbm"))
+    )
+    assert set(found(twins, tmp_path)) == {("lightgbm", False)}  # chance itself is no fault in the permuted plan
+
+
+def test_a_suspect_row_has_no_rank_and_is_told_of(tmp_path):
+    plan = made(tmp_path)
+    sound = [entry["row"] for entry in tables.pivot(tables.leaderboard(plan, tmp_path))]
+    assert sound[0] == "lightgbm"
+    alter(plan, tmp_path, "lightgbm", 1.0)  # the defaults are no reason against the tuned line
+    frame = tables.leaderboard(plan, tmp_path)
+    assert [entry["row"] for entry in tables.pivot(frame)] == sound
+    alter(plan, tmp_path, "lightgbm", 1.0, tuned=True)
+    frame = tables.leaderboard(plan, tmp_path)
+    assert [entry["row"] for entry in tables.pivot(frame)] == [row for row in sound if row != "lightgbm"]
+    assert "lightgbm" not in [line.first.row for line in tables.best_lines(frame, lines(plan, tmp_path))]
+    _, page = tables.write_leaderboard(frame, tmp_path)
+    (told,) = [line for line in page.read_text().splitlines() if line.startswith("- **lightgbm**: suspect: ")]
+    assert "its probability is the same in every pixel (2 of 2 seeds); it does not beat threshold-band" in told
+
+
+def test_what_learns_nothing_and_thresholds_may_have_skill_on_permuted_labels(tmp_path):
+    plan = made(tmp_path)
+    alter(plan, tmp_path, gate.SINGLE_BAND, true, labels=True)
+    for cell in cells_of(plan, "random-forest"):
+        same = np.load(cell.folder(tmp_path) / PROBABILITIES)
+        alter(plan, tmp_path, "random-forest", same, seeds=[cell.seed], labels=True)
+    assert found(plan, tmp_path) == {}
+
+
+def test_labels_enter_the_key_only_where_they_are_treated(tmp_path):
+    cell = made(tmp_path).cells[0]
+    data = (cell.fingerprint, cell.split, cell.bands)
+    assert cell.key == digest(1, cell.code, cell.weights, data, cell.seed, "cpu", asdict(cell.budget), ())
+    assert len({cell.key, permuted_twin(cell).key, replace(cell, labels="shift-1").key}) == 3
+    plan = Plan("name", (cell, permuted_twin(cell)), tmp_path, tmp_path)
+    told = json.loads(json.dumps(plan.to_json()))
+    assert from_json(told) == plan
+    del told["cells"][0]["labels"]
+    assert from_json(told) == plan  # a plan from before
+
+
+def test_health_of_features():
+    rng = np.random.default_rng(0)
+    sound = rng.normal(size=(4, 8, 8, 16)) + 5 * (np.arange(16) == 3)  # one channel dwarfs the others
+    whole = feature_health.health(sound)
+    assert whole["feature rank"] > 10
+    assert whole["feature spread"] > 0.8
+    assert feature_health.health(np.broadcast_to(sound[:1], sound.shape))["feature rank"] == 0  # of place alone
+    line = rng.normal(size=(4, 8, 8, 1)) * rng.normal(size=16)
+    assert feature_health.health(line)["feature rank"] == pytest.approx(1, abs=0.01)
+    assert feature_health.health(10 + 0.01 * sound)["feature spread"] < gate.LEAST_SPREAD
+
+
+def test_what_goes_wrong_with_features_is_a_fact_and_no_failure():
+    class Broken:
+        def embed(self, images, ctx):
+            raise ValueError("no")
+
+    images = make_part(n=3).images
+    assert feature_health.facts(Broken(), images, Context()) == {"feature rank": "failed: ValueError: no"}
+    assert feature_health.facts(object(), images, Context()) == {}
+
+
+def test_real_rows_have_no_skill_on_permuted_labels(store, tmp_path):
+    """Rows through the harness, and one that is made to look as if it had read the truth."""
+    plans = [
+        planner.make(
+            planner.Asked(
+                ("majority", "threshold-band", "lightgbm"), str(store), "smoke", trials=0, out=tmp_path, labels=labels
+            ),
+            lambda done, total: None,
+        )
+        for labels in ("", "permuted")
+    ]
+    for plan in plans:
+        for cell in plan.cells:
+            cell.folder(tmp_path).mkdir(parents=True)
+            cells.main(replace(plan, cells=(cell,)), tmp_path)
+            assert record.read(cell.folder(tmp_path)).status == "ok"
+    plain = plans[0]
+    twins = [record.read(permuted_twin(cell).folder(tmp_path)) for cell in plain.cells]
+    assert [twin.cell["labels"] for twin in twins] == ["permuted"] * 3
+    assert found(plain, tmp_path) == {}
+    alter(plain, tmp_path, "lightgbm", true, labels=True)
+    (reason,) = only(plain, tmp_path, ("lightgbm", False))
+    assert "trained on permuted labels" in reason
+
+
+def test_the_algorithm_that_made_the_label_is_marked(tmp_path):
+    store = tmp_path / "own.zarr"
+    attrs = {"sensor": "test", "label_source": "any of two tests", "label_bands": ["swir_1"], "licence": "none"}
+    attrs |= {"maps": {"slstr_basic": ["green", "swir_1"]}, "label_maps": ["slstr_basic"]}
+    parts = {"train": ["p0"], "val": ["p1"], "test": ["p2"]}
+    with patchset.PatchWriter(store, bands(HLS5), attrs) as writer:
+        for scene in range(3):
+            toa, mask = toa_and_mask(1, 32, HLS5, seed=scene)
+            time = np.datetime64(f"2024-07-0{scene + 1}T10:00:00", "s")
+            writer.append([f"p{scene}"], f"s{scene}", toa, mask, {"slstr_basic": mask}, time)
+    splits.write(splits.from_parts(store, parts), splits.split_path(store))
+    asked = planner.Asked(("slstr-basic", "lightgbm"), str(store), "smoke", bands="all", out=tmp_path, trials=0)
+    plan = planner.make(asked, lambda done, total: None)
+    assert {cell.row: cell.circular for cell in plan.cells} == {
+        "slstr-basic": (SOURCE, "swir_1"),
+        "lightgbm": ("swir_1",),
+    }
+    frame = tables.leaderboard(plan, tmp_path)
+    shown = {tables.marked(row, told) for row, told in zip(frame["row"], frame["circular"], strict=True)}
+    assert shown == {"slstr-basic ‡", "lightgbm †"}
+    assert [told[:14] for told in tables.circles(frame)] == ["‡ label source", "† circular: it"]
+    assert tables.circles(frame)[1].endswith("(swir_1)")
