@@ -18,6 +18,7 @@ from benchmark import (
     catalog,
     embedding,
     evidence,
+    feature_health,
     patchset,
     record,
     recount,
@@ -63,7 +64,7 @@ def main(plan: Plan, out: Path) -> None:
     if result.status == record.OK:
         shutil.rmtree(cell.training(out), ignore_errors=True)
     if shown is not None:  # after the record: where the cell's time ends in here, its numbers stand
-        _keep_embedding(bench, shown, result)
+        _keep_features(bench, shown, result)
 
 
 def run(bench: Bench) -> tuple[Record, Fitted | None]:
@@ -150,12 +151,16 @@ def _bands(bench: Bench) -> list[dict[str, str]]:
     return [{"name": band.name, "role": own[place].role, "plays": band.role} for place, band in pairs]
 
 
-def _keep_embedding(bench: Bench, fitted: Fitted, done: Record) -> None:
-    """Keep the picture of features of a method that has them, of few test patches.
+def _keep_features(bench: Bench, fitted: Fitted, done: Record) -> None:
+    """Keep the health of a method's features, of few train patches, and their picture, of few test patches.
 
     What goes wrong is printed and put on record; the run's numbers stand without it.
     """
     cell, folder = bench.cell, bench.cell.folder(bench.out)
+    train = open_part(bench.plan.store, bench.split, cell.bands, "train", bench.row.reads)
+    if health := feature_health.facts(fitted.method, train.images, fitted.context):
+        done = replace(done, facts={**done.facts, **health})
+        record.write(done, folder)
     try:
         test = open_part(bench.plan.store, bench.split, cell.bands, "test", bench.row.reads)
         few = embedding.few(len(test))

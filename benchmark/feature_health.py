@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.api import Context, Images
 
-PATCHES = 4  # encoded once more after each fit
+PATCHES = 4  # encoded once more
 RANK, SPREAD = "feature rank", "feature spread"
 
 

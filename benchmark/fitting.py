@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import feature_health, label_noise, scores, spending, tune, weights
+from benchmark import label_noise, scores, spending, tune, weights
 from benchmark.api import Context, Images, Method, Row, UserError, digest
 from benchmark.data import open_part
 from benchmark.features import FeatureCache
@@ -94,7 +94,6 @@ def fit(
         meter.laps["encode"] = list(cache.seconds)
     with meter.lap("validate"):
         probability = np.concatenate([values for _, values in predictions(method, val.images, context)])
-    facts.update(feature_health.facts(method, train.images, context))
     mask = val.masks()
     histogram = scores.histogram(probability, mask)
     return Fitted(method, context, meter, scores.ranking(probability, mask), histogram, changes, curves, facts)

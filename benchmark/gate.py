@@ -4,7 +4,7 @@ Nothing is chosen by it and nothing is run again: it says what a reader would ha
 suspect if
 
 - its input was standardised otherwise than its name says, or the fit refused its input for another scale;
-- its features no longer tell images apart (`feature_health`, at the fit);
+- its features no longer tell images apart (`feature_health`, of the first seed's default fit);
 - its probabilities are constant, or it says one class everywhere, where the truth has both;
 - it does not beat `majority`, or the best threshold on a single band: the difference of the macro Jaccard index,
   paired over seeds and scenes, is 0 or less. The estimate decides and not its interval: to be ranked above a constant

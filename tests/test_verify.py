@@ -13,7 +13,7 @@ from benchmark.cli import app
 from benchmark.record import PROBABILITIES
 from benchmark.verify import environments
 
-ROWS = ("threshold", "random-forest", "lightgbm", "unet")
+ROWS = ("threshold", "lightgbm", "unet")
 
 
 @pytest.fixture(scope="module")
