@@ -57,6 +57,8 @@ def _track(line: Line) -> Track:
 
 def budget(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
     """Draw the best validation score against seconds, a line per row that was tuned and a point for the others."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     order = {row: place for place, row in enumerate(dict.fromkeys(frame["row"]))}
     found = sorted(tracks(lines), key=lambda track: order[track.row])
     if not found:
@@ -71,6 +73,9 @@ def budget(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
         for track in found:
             _draw(axes, track)
         axes.set(xscale="log", xlabel="seconds spent", ylabel="best validation macro Jaccard index so far")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(0.1)
         _allowances(axes, lines)
         figure.draw_without_rendering()  # the layout must stand before labels are placed

@@ -213,6 +213,7 @@ def saw(plan: Plan, card: Card) -> list[str]:
             **{"weights, SHA-256": cell.weights or ("none" if card.best else ""), "code": cell.code[:16]},
             "factors": _pairs(cell.factors),
             **{"hyperparameters": _pairs(kept.params if kept else {}), "told by the fit": _pairs(facts)},
+            "treatment of train labels": cell.labels,
             "threshold": ", ".join(f"{one.threshold:g}" for one in card.shown.ok),
         }
     )

@@ -11,9 +11,8 @@ import numpy as np
 
 from benchmark.comparisons import BEST
 from benchmark.plots import FAMILIES, canvas, look
-from benchmark.record import OK
 from benchmark.stats import ALPHA
-from benchmark.tables import label
+from benchmark.tables import label, ranked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,6 +131,5 @@ def _shared(frames: Mapping[str, DataFrame]) -> DataFrame:
 
     columns = {}
     for name, frame in frames.items():
-        ranked = frame[frame["status"] == OK].drop_duplicates("row", keep="last")
-        columns[name] = ranked.set_index("row")["jaccard"]
+        columns[name] = ranked(frame).set_index("row")["jaccard"]
     return pd.DataFrame(columns).dropna().T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -45,6 +46,8 @@ def pairs(
 def small_images(toa: Sequence[np.ndarray] | np.ndarray, rows: Sequence[int], units: Sequence[str]) -> np.ndarray:
     """Return a small image of each patch, (n, b, g, g) float32 of unit length; 0 where no cell can be judged.
 
+    A cell is judged if more than half of its pixels and of those around it are valid.
+
     Means over cells, less what their surroundings tell of them (twice less the mean over 3 by 3 cells: gradients and
     glint, which any two seas under one sun share, are smooth), less rows' and columns' medians (a sensor's stripes);
     outliers are clipped. What is left is texture, and where there is none the noise, which differs.
@@ -52,11 +55,11 @@ def small_images(toa: Sequence[np.ndarray] | np.ndarray, rows: Sequence[int], un
     size = toa[rows[0]].shape[1:]
     down, across = (_cells(side, min(GRID, min(size) // 2)) for side in size)
     found = np.stack([_cell_means(np.asarray(toa[row]), down, across) for row in rows])
-    images, valid = found[:, :-1], found[:, -1:] > 1 - 1e-4
+    images, valid = found[:, :-1], found[:, -1:] > 0.5
     for _ in range(2):
         images = images - uniform_filter(images, (0, 0, 3, 3), mode="nearest")
-    images *= minimum_filter(valid, (0, 0, 2 * REACH + 1, 2 * REACH + 1), mode="constant", cval=0)
-    inside = images[..., REACH:-REACH, REACH:-REACH]
+    judged = minimum_filter(valid, (0, 0, 2 * REACH + 1, 2 * REACH + 1), mode="constant", cval=0)
+    inside = np.where(judged, images, np.nan)[..., REACH:-REACH, REACH:-REACH]
     return _unit(_clipped(inside), units)
 
 
@@ -78,11 +81,14 @@ def _cell_means(patch: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.n
 
 
 def _clipped(images: np.ndarray) -> np.ndarray:
-    images = images - np.median(images, axis=-1, keepdims=True)
-    images -= np.median(images, axis=-2, keepdims=True)
-    spread = np.median(np.abs(images), axis=(-2, -1), keepdims=True)
+    """Return images less the medians of rows and columns, outliers clipped, and 0 for cells that are NaN."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice encountered", RuntimeWarning)
+        images = images - np.nanmedian(images, axis=-1, keepdims=True)
+        images -= np.nanmedian(images, axis=-2, keepdims=True)
+        spread = np.nan_to_num(np.nanmedian(np.abs(images), axis=(-2, -1), keepdims=True))
     limit = CLIP * np.where(spread > FAINT, spread, 0)
-    return np.clip(images, -limit, limit)
+    return np.nan_to_num(np.clip(images, -limit, limit))
 
 
 def _unit(images: np.ndarray, units: Sequence[str]) -> np.ndarray:

@@ -119,6 +119,7 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
         **recount.shapes(cloud, mask),
         facts=fitted.facts,
         strata=strata.count(inside, cloud, mask),
+        strata_version=strata.VERSION,
         validation=fitted.validation,
         curves=fitted.curves,
         laps=meter.laps,

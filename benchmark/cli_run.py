@@ -72,7 +72,7 @@ def _measure_optimism(plan: Plan, out: Path) -> None:
     """Measure once for a data set and split what a random split would claim; what goes wrong is said and no more."""
     cell = optimism.cell_of(plan)
     done = cell and record.read(cell.folder(out))
-    if not done or done.status != record.OK or optimism.read(plan, out) is not None:
+    if not done or done.cell.get("labels") or done.status != record.OK or optimism.read(plan, out) is not None:
         return
     from benchmark import random_split
 
@@ -102,8 +102,8 @@ def views(plan: Plan, out: Path, tracking_uri: str | None) -> None:
     """
     from benchmark import evidence, report, tables, track
 
-    for truth in {cell.truth(out) for cell in plan.cells}:
-        evidence.complete(plan.store, truth)
+    for fingerprint, truth in {(cell.fingerprint, cell.truth(out)) for cell in plan.cells}:
+        evidence.complete(plan.store, fingerprint, truth)
     frame = tables.leaderboard(plan, out)
     page = report.write_report(plan, out, frame)
     _keep_apart(plan, out)

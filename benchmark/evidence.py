@@ -11,6 +11,7 @@ import numpy as np
 from benchmark import strata
 from benchmark._composite import composite, kelvin_range
 from benchmark.api import Part
+from benchmark.patchset import attributes
 from benchmark.record import write_json
 from benchmark.strata import Stratum
 
@@ -52,9 +53,11 @@ def keep_strata(store: Path, patches: Sequence[str], mask: np.ndarray, folder: P
     return made
 
 
-def complete(store: Path, folder: Path) -> None:
-    """Keep the strata of test patches that were kept without them, as long as their patch set is there."""
-    if (folder / "meta.json").exists() and store.exists():
+def complete(store: Path, fingerprint: str, folder: Path) -> None:
+    """Keep the strata of test patches that were kept without them, as long as their very patch set is there."""
+    if not (folder / "meta.json").exists() or not store.exists():
+        return
+    if attributes(store)["fingerprint"] == fingerprint:
         patches = json.loads((folder / "meta.json").read_text())["patches"]
         keep_strata(store, patches, np.load(folder / "mask.npy", mmap_mode="r"), folder)
 

@@ -94,6 +94,8 @@ def _permuted(part: Part, seed: int) -> dict[int, Treat]:
     rows = sorted(part.images.index.tolist(), key=lambda row: _content(part, row))
     counts = [[np.count_nonzero(part.truth[row] == kind) for kind in (CLEAR, CLOUD)] for row in rows]
     clear, cloud = np.sum(counts, axis=0).tolist()
+    if max(clear, cloud) >= 10**9:  # where NumPy's hypergeometric distribution ends
+        raise UserError("the labels of 10^9 pixels of one class and more cannot be permuted; use fewer patches")
     rng, found = np.random.default_rng([seed, *PERMUTED.encode()]), {}
     for row, labelled in zip(rows, np.sum(counts, axis=1).tolist(), strict=True):
         clouds = int(rng.hypergeometric(cloud, clear, labelled))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -82,7 +83,8 @@ def near_duplicates(store: Path, parts: Parts, split_hash: str) -> Finding:
         units = [band.quantity for band in arrays.bands]
         alike_rows = _near_duplicates.pairs(arrays.toa, places, units)
         found = [(arrays.ids[one], arrays.ids[other], alike) for one, other, alike in alike_rows]
-        write_json(file, {"of": [arrays.fingerprint, split_hash, _rule()], "pairs": found})
+        with suppress(OSError):  # a store that others keep may be read-only
+            write_json(file, {"of": [arrays.fingerprint, split_hash, _rule()], "pairs": found})
     if not found:
         return Finding("near-duplicate", OK, f"no two of {_count(parts)} patches are alike across parts")
     part_of = {patch: part for part, ids in parts.items() for patch in ids}

@@ -43,7 +43,7 @@ COLUMNS = (
     *TIES,
     *COSTS,
     *FACTS,
-    *("trials", "study_id", "device", "circular", "note"),
+    *("trials", "study_id", "device", "labels", "circular", "note"),
 )
 _VRAM = ("vram_allocated", "vram_reserved", "vram_process")
 
@@ -96,7 +96,7 @@ def values(line: Line) -> dict[str, Any]:
     cell, (status, reason) = line.first, line.ending
     told = {"row": cell.row, "family": cell.family, "status": status, "reason": reason, "tuned": cell.tuned}
     ends = {"seeds": len(line.cells), "study_id": cell.study_id, "device": cell.device, "note": cell.note}
-    ends |= {"circular": " ".join(cell.circular)}
+    ends |= {"labels": cell.labels, "circular": " ".join(cell.circular)}
     return dict.fromkeys(COLUMNS, math.nan) | (_measured(line, line.ok) if line.ok else {}) | told | ends
 
 

@@ -49,8 +49,8 @@ def cell_of(plan: Plan) -> Cell | None:
 
 
 def path_of(cell: Cell, out: Path) -> Path:
-    """Return where the optimism of a data set and split is kept."""
-    return out / "optimism" / f"{cell.fingerprint[:16]}-{cell.split[:16]}.json"
+    """Return where the optimism of a data set, split, bands and budget is kept."""
+    return out / "optimism" / f"{cell.fingerprint[:16]}-{cell.key[:16]}.json"
 
 
 def read(plan: Plan, out: Path) -> Optimism | None:
@@ -74,7 +74,8 @@ def tell(found: Optimism) -> str:
     low, high = found.interval
     interval = f"95 % interval {low:.3f} to {high:.3f}, " if low == low else ""
     return (
-        f"optimism: {ROW} reaches a macro Jaccard index of {found.honest['jaccard']:.3f} on the split by {found.unit} "
+        f"optimism in the bands {', '.join(found.bands)}: {ROW} reaches a macro Jaccard index of "
+        f"{found.honest['jaccard']:.3f} on the split by {found.unit} "
         f"({interval}{found.scenes} test scenes); {len(claims)} random splits of the same patches would claim "
         f"{claims[0]:.3f} to {claims[-1]:.3f}, {found.gain():+.3f} on average"
     )

@@ -10,6 +10,7 @@ from benchmark.api import Budget, digest
 
 UNKNOWN, SOURCE = "?", "label-source"  # what `Cell.circular` may hold beside bands
 _TUPLES = ("bands", "circular")
+TREATMENT = 1  # raise it when `label_noise` does another thing under the same name
 PROTOCOL = 1  # raise it when the harness changes what a number means
 
 
@@ -73,7 +74,7 @@ class Cell:
         search = ((self.trials, self.cap) if self.tuned else ()) + ((self.allowance,) if self.allowance else ())
         device = self.device.split(":")[0]
         data = (self.fingerprint, self.split, self.bands)
-        treated = (self.labels,) if self.labels else ()  # without, the key is that of records from before
+        treated = (self.labels, TREATMENT) if self.labels else ()  # without, the key is that of records from before
         told = (self.code, self.weights, data, self.seed, device, asdict(self.budget), search)
         return digest(PROTOCOL, *told, *treated)
 

@@ -33,7 +33,7 @@ class Record:
         patches, scenes: of the test part, in the order of `counts` and of the probabilities.
         counts: per test patch [true clear, false cloud, missed cloud, true cloud] at `threshold`.
         bands: of each channel: name, role, and `plays`, the role it plays in this comparison.
-        strata: stratum -> value -> the same counts per patch inside it.
+        strata: stratum -> value -> the same counts per patch inside it; strata_version: `strata.VERSION` of then.
         boundary: distance in pixels -> the counts of `boundary.FIELDS` of each patch.
         spectrum: octave of wavelengths -> the sums of `spectrum.FIELDS` of each patch.
         fraction: tile -> the sums of `fraction.FIELDS` of each patch.
@@ -63,6 +63,7 @@ class Record:
     counts: list[list[int]] = field(default_factory=list)
     bands: list[dict[str, str]] = field(default_factory=list)
     strata: dict[str, dict[str, list[list[int]]]] = field(default_factory=dict)
+    strata_version: int = 0
     boundary: dict[str, list[list[int]]] = field(default_factory=dict)
     spectrum: dict[str, list[list[float]]] = field(default_factory=dict)
     fraction: dict[str, list[list[float]]] = field(default_factory=dict)

@@ -28,7 +28,9 @@ def complete(cell: Cell, kept: Record, out: Path) -> Record:
         ValueError: the truth is that of other patches.
     """
     stored, truth = cell.folder(out) / PROBABILITIES, cell.truth(out)
-    if kept.spectrum or not (stored.exists() and (truth / "mask.npy").exists()):
+    if kept.spectrum and kept.strata_version == strata.VERSION:
+        return kept
+    if not (stored.exists() and (truth / "mask.npy").exists()):
         return kept
     if json.loads((truth / "meta.json").read_text())["patches"] != kept.patches:
         raise ValueError(f"the patches in {truth} are not those of {stored.parent}")
@@ -36,7 +38,7 @@ def complete(cell: Cell, kept: Record, out: Path) -> Record:
     cloud = np.load(stored) > kept.threshold
     found = evidence.read_strata(truth) or strata.of_truth(mask)
     inside = {**kept.strata, **strata.count(found, cloud, mask)}
-    return replace(kept, strata=inside, **shapes(cloud, mask))
+    return replace(kept, strata=inside, strata_version=strata.VERSION, **shapes(cloud, mask))
 
 
 def shapes(cloud: np.ndarray, mask: np.ndarray) -> dict[str, Any]:

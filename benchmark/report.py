@@ -75,6 +75,9 @@ def write_report(plan: Plan, out: Path, frame: DataFrame | None = None) -> Path:
         out: where its records are.
         frame: its leaderboard, where the caller has it already.
     """
+    for old in (out / "plots").glob("*.png"):
+        if old.stem not in PICTURES:  # of an earlier version
+            old.unlink()
     views = derive(plan, out, leaderboard(plan, out) if frame is None else frame)
     pictures = {name: _draw(name, views, out / "plots" / f"{name}.png") for name in PICTURES}
     page = out / "report.html"

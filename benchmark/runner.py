@@ -58,7 +58,7 @@ def run(plan: Plan, out: Path, fresh: bool) -> Iterator[Step]:
                 hosts[needs] = Host(needs)
                 stack.callback(hosts[needs].close)
             alone = replace(plan, cells=(cell,)).to_json()
-            timeout = PROFILES[cell.profile].timeout + cell.allowance
+            timeout = PROFILES[cell.profile].timeout + cell.allowance * (1 + cell.tuned)  # a refit of the winner too
             job = Job(alone, str(out), str(folder / "log.txt"), timeout)
             ended = yield from _watch(hosts[needs], job, index, cell)
             if hosts[needs].process.poll() is not None:  # killed from outside: the next cell gets another

@@ -50,9 +50,10 @@ def _entries(line: Line, kind: str, part: str) -> list[dict[str, Any]]:
     summed = tally(line, [getattr(kept, kind).get(part, []) for kept in line.ok])
     if summed is None or not summed.counts.size:
         return []
-    score, bounds = KINDS[kind]
+    score = KINDS[kind][0]
     entries = []
     for name in score({part: summed.counts[0, 0]}):
+        bounds = (0.0, 1.0) if "rmse" in name else KINDS[kind][1]
         own = interval(resample(summed.counts, lambda drawn, name=name: score({part: drawn})[name]), bounds)  # type: ignore[misc]
         numbers = {"mean": own.mean, "low": own.low, "high": own.high, "seeds": own.seeds, "scenes": own.scenes}
         entries.append({"score": name, **numbers})

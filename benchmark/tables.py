@@ -62,8 +62,8 @@ def leaderboard(plan: Plan, out: Path) -> DataFrame:
         entry for kind in sorted(kinds.values(), key=_place) for entry in sorted(kind, key=lambda entry: entry["tuned"])
     ]
     frame = pd.DataFrame(ordered, columns=[*COLUMNS, SUSPECT]).astype(dict.fromkeys(_INTEGERS, "Int64"))
-    ranked = best_lines(frame, found)
-    ties = {(line.first.row, line.first.tuned): tie for line, tie in zip(ranked, to_best(ranked), strict=True)}
+    best = best_lines(frame, found)
+    ties = {(line.first.row, line.first.tuned): tie for line, tie in zip(best, to_best(best), strict=True)}
     told = [ties.get(name, (None, math.nan)) for name in zip(frame["row"], frame["tuned"], strict=True)]
     made = pd.DataFrame(told, columns=list(TIES)).astype({"tied": "boolean", "detectable": float})
     return frame.assign(**made)
@@ -80,7 +80,7 @@ def _place(kind: Sequence[dict[str, Any]]) -> tuple[int, bool, float]:
     return status, bool(done and done[-1][SUSPECT]), -known.get(True, known.get(False, -math.inf))
 
 
-def _ranked(frame: DataFrame) -> DataFrame:
+def ranked(frame: DataFrame) -> DataFrame:
     """Return the line that each row ranks by, the tuned one if it is ok, of rows where it is not suspect."""
     done = frame[frame["status"] == OK].drop_duplicates("row", keep="last")
     return done[done[SUSPECT] == ""]
@@ -92,8 +92,8 @@ def best_lines(frame: DataFrame, found: Sequence[Line]) -> list[Line]:
     A row of which this line is suspect has no rank.
     """
     by_name = {(line.first.row, line.first.tuned): line for line in found}
-    ranked = _ranked(frame)
-    return [by_name[row, bool(tuned)] for row, tuned in zip(ranked["row"], ranked["tuned"], strict=True)]
+    chosen = ranked(frame)
+    return [by_name[row, bool(tuned)] for row, tuned in zip(chosen["row"], chosen["tuned"], strict=True)]
 
 
 def pivot(frame: DataFrame) -> list[dict[str, str]]:
@@ -101,8 +101,8 @@ def pivot(frame: DataFrame) -> list[dict[str, str]]:
 
     `train s` is fitting and the encoding by a frozen backbone; `VRAM MB` is what PyTorch reserved.
     """
-    ranked = frame[frame["row"].isin(_ranked(frame)["row"])]
-    return [_entry(name, kinds) for name, kinds in ranked.groupby("row", sort=False)]
+    shown = frame[frame["row"].isin(ranked(frame)["row"])]
+    return [_entry(name, kinds) for name, kinds in shown.groupby("row", sort=False)]
 
 
 def _entry(name: str, kinds: DataFrame) -> dict[str, str]:
@@ -268,9 +268,10 @@ def ties(frame: DataFrame) -> list[str]:
 
 
 def circles(frame: DataFrame) -> list[str]:
-    """Return what the mark of circular rows means, with the bands, if any row has it or might have it."""
+    """Return what was done to train labels, and what the mark of circular rows means if any has or might have it."""
+    treated = [f"The labels of the training part were treated: {labels}." for labels in set(frame["labels"]) - {""}]
     bands = list(dict.fromkeys(band for names in frame["circular"] for band in names.split()))
-    own, bands = [_OWN] * (SOURCE in bands), [band for band in bands if band != SOURCE]
+    own, bands = [*treated, *[_OWN] * (SOURCE in bands)], [band for band in bands if band != SOURCE]
     if UNKNOWN in bands:
         return [*own, _UNKNOWN]
     return [*own, f"{_CIRCULAR} ({', '.join(bands)})"] if bands else own

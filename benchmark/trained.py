@@ -85,6 +85,8 @@ def load(folder: Path, device: str, weights_dir: Path | None, sums: Path) -> Mod
         row = catalog.row(done.cell["row"])
     except UserError:
         raise UserError(f"the run in {folder} is of row '{done.cell['row']}', which is no longer there") from None
+    if labels := done.cell.get("labels"):
+        raise UserError(f"row '{row.name}' in {folder} learnt from treated labels ({labels}) and masks no products")
     missing = next((need for need in row.needs if catalog.package_missing(need)), None)
     if missing:
         raise UserError(f"row '{row.name}' needs package '{missing}', which is not installed")

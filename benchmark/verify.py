@@ -15,7 +15,7 @@ from benchmark._files import checksum
 from benchmark._patch_store import patch_hash
 from benchmark.api import UserError
 from benchmark.plan import Cell, Plan, cell_from_json, from_json
-from benchmark.record import PROBABILITIES, VALIDATION, Record
+from benchmark.record import OK, PROBABILITIES, VALIDATION, Record
 from benchmark.report import flatten
 from benchmark.runner import Step
 from benchmark.scores import scores
@@ -141,6 +141,9 @@ def again(stored: Stored, out: Path) -> Iterator[Step]:
     """
     if stored.cell.folder(out).resolve() == stored.folder:
         raise UserError(f"the run would take the place of its own record in {out}; give another --out")
+    other = record.read(stored.cell.folder(out))
+    if other is not None and other.status == OK:
+        raise UserError(f"{out} holds a run of this cell already, which would be lost; give another --out")
     yield from runner.run(stored.plan, out, fresh=True)
 
 

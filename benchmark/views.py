@@ -57,6 +57,8 @@ def derive(plan: Plan, out: Path, frame: DataFrame) -> Views:
     """Return the tables of a plan whose leaderboard is there, written into `out` as FILES."""
     found = lines(plan, out)
     done = strata_table.completed(frame, found)
+    whole = {line.cells[0].key: line for line in done}
+    found = [whole.get(line.cells[0].key, line) for line in found]
     views = Views(
         plan,
         found,

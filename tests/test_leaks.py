@@ -169,6 +169,22 @@ def test_a_copy_of_clear_sea_is_told_from_other_clear_sea(across: int) -> None:
     assert alike[~np.eye(40, dtype=bool)].max() < 0.5 < near.ALIKE
 
 
+@pytest.mark.parametrize("share", [0.0006, 0.02])
+def test_a_copy_is_found_through_its_own_holes(share: float) -> None:
+    toa, _ = toa_and_mask(6, 224, seed=3, invalid=False)
+    toa[5] = toa[0]
+    for number in (0, 5):
+        toa[number][:, np.random.default_rng(number).random((224, 224)) < share] = np.nan
+    assert [pair[:2] for pair in near.pairs(toa, [range(3), range(3, 6)], [REFLECTANCE] * 5)] == [(0, 5)]
+
+
+def test_a_copy_is_found_where_half_of_it_is_seen() -> None:
+    toa, _ = toa_and_mask(6, 224, seed=3, invalid=False)
+    toa[5] = toa[0]
+    toa[:, :, 110:] = np.nan
+    assert [pair[:2] for pair in near.pairs(toa, [range(3), range(3, 6)], [REFLECTANCE] * 5)] == [(0, 5)]
+
+
 def test_what_has_no_structure_is_like_nothing() -> None:
     level = np.full((4, 2, 32, 32), 0.7, np.float32) + np.arange(4, dtype=np.float32)[:, None, None, None] / 100
     level[3] = np.nan

@@ -144,6 +144,7 @@ def test_shapes_hold_every_score_with_its_interval(done):
     assert mine["mean"][spectrum.FINEST] == pytest.approx(np.mean([one[spectrum.FINEST] for one in each]))
     assert (mine["low"] <= mine["mean"]).all()
     assert (mine["mean"] <= mine["high"]).all()
+    assert (shapes["low"][shapes["score"].str.contains("rmse")] >= 0).all()
 
 
 def test_panels_hold_what_has_enough_pixels(table):
