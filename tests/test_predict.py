@@ -376,6 +376,11 @@ def test_a_product_that_breaks_off_while_it_is_read_is_a_users_fault(tmp_path):
     assert list((tmp_path / "masks").iterdir()) == []
 
 
+def test_a_row_that_learnt_from_treated_labels_masks_nothing(tmp_path):
+    with pytest.raises(UserError, match=r"treated labels \(permuted\)"):
+        model(tmp_path, "pixelwise", labels="permuted")
+
+
 def test_memory_does_not_grow_with_the_product(tmp_path, monkeypatch):
     """Kept are the tasks of the blocks, and not even one byte of a pixel, which the smallest map would take."""
     monkeypatch.setattr(predict, "READ_ROWS", 64)

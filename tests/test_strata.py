@@ -187,6 +187,15 @@ def test_kept_strata_are_those_that_were_made_and_are_made_once(store, tmp_path,
     assert evidence.read_strata(tmp_path) is None
 
 
+def test_an_old_truth_gets_strata_of_its_own_data_only(store, tmp_path):
+    arrays = patchset.arrays(store)
+    keep(patchset.part(arrays, np.array([0, 3]), range(5)), tuple(arrays.ids[place] for place in (0, 3)), tmp_path)
+    evidence.complete(store, "of other data", tmp_path)
+    assert evidence.read_strata(tmp_path) is None
+    evidence.complete(store, arrays.fingerprint, tmp_path)
+    assert evidence.read_strata(tmp_path)
+
+
 def test_truth_and_composites_are_kept_once(store, tmp_path):
     arrays = patchset.arrays(store)
     part = patchset.part(arrays, np.array([0, 3]), range(5))

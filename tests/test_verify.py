@@ -59,6 +59,9 @@ def test_a_run_on_a_cpu_comes_out_the_same_to_the_bit(run, row, tuned, tmp_path)
     then, now = record.read(folder), record.read(made.parent)
     assert then.counts == now.counts
     assert {name for name, _, _ in environments(then, now)} <= {"dirty", "commit"}, "the tree may change under a test"
+    if row == "threshold":
+        code, said = verify(folder, "--out", tmp_path)
+        assert (code, "holds a run of this cell already" in said) == (2, True), "what is there is not lost"
 
 
 def altered(run, tmp_path, row="threshold"):
