@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -74,6 +75,7 @@ def _measure_optimism(plan: Plan, out: Path) -> None:
     done = cell and record.read(cell.folder(out))
     if not done or done.cell.get("labels") or done.status != record.OK or optimism.read(plan, out) is not None:
         return
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as for cells, and before OpenMP is loaded
     from benchmark import random_split
 
     with _progress() as progress:

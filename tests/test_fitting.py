@@ -158,6 +158,6 @@ def test_a_picture_of_features_is_of_few_test_patches(bench, monkeypatch):
     fitted = replace(fit(bench, {}), method=Pictured())
     done = Record(bench.cell.key, {}, OK)
     bench.cell.folder(bench.out).mkdir(parents=True)
-    cells._keep_embedding(bench, fitted, done)
-    assert fitted.method.shown == [0, 3]
+    cells._keep_features(bench, fitted, done)
+    assert fitted.method.shown == [0, 2, 4, 7, 0, 3], "four of train for their health, then two of test"
     assert len(embedding.read(bench.cell.folder(bench.out)).points) <= 2 * 16
