@@ -15,9 +15,9 @@ import numpy as np
 from benchmark.lines import COSTS, OUTLINE, Line
 from benchmark.plan import Plan
 from benchmark.record import OK, Record
-from benchmark.scores import SCORES, scores
+from benchmark.scores import SCORES, jaccard
 from benchmark.strata_table import FEWEST
-from benchmark.tables import markdown
+from benchmark.tables import markdown, ranking_score
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -89,10 +89,7 @@ class Card:
 
 def score(entry: Mapping[str, Any] | None) -> str:
     """Return the ranking score of a line with its interval, its status where it has none, "" without a line."""
-    if entry is None or entry["status"] != OK:
-        return "" if entry is None else str(entry["status"])
-    interval = "" if math.isnan(entry["jaccard_low"]) else f" [{entry['jaccard_low']:.3f}, {entry['jaccard_high']:.3f}]"
-    return ("" if math.isnan(entry["jaccard"]) else f"{entry['jaccard']:.3f}") + interval
+    return "" if entry is None else ranking_score(entry)
 
 
 def standing(plan: Plan, card: Card) -> list[str]:
@@ -177,7 +174,7 @@ def worst_patches(kept: Record, wanted: int = WORST) -> list[tuple[int, float]]:
     """
     if not kept.counts:
         return []
-    each = scores(np.asarray(kept.counts))["jaccard"]
+    each = jaccard(np.asarray(kept.counts))
     known = [place for place in range(len(each)) if not math.isnan(each[place])]
     ordered = sorted(known, key=lambda place: (each[place], kept.patches[place]))
     return [(place, float(each[place])) for place in ordered[:wanted]]
@@ -188,12 +185,12 @@ def worst(card: Card, picture: Path | None) -> list[str]:
     if not card.best or card.kept is None or not (chosen := worst_patches(card.kept)):
         return []
     entries = []
-    for rank, (place, jaccard) in enumerate(chosen, 1):
+    for rank, (place, index) in enumerate(chosen, 1):
         tn, fp, fn, tp = card.kept.counts[place]
         shares = {"cloud in truth %": fn + tp, "cloud in mask %": fp + tp, "false cloud %": fp, "missed cloud %": fn}
         names = {"": str(rank), "patch": card.kept.patches[place], "scene": card.kept.scenes[place]}
         percent = {name: f"{100 * pixels / (tn + fp + fn + tp):.1f}" for name, pixels in shares.items()}
-        entries.append({**names, "macro Jaccard": f"{jaccard:.3f}", **percent})
+        entries.append({**names, "macro Jaccard": f"{index:.3f}", **percent})
     values = {"kind": _named(card), "seed": card.shown.first.seed, "threshold": f"{card.kept.threshold:g}"}
     told = TOLD_WORST.format(shown=len(chosen), known=len(worst_patches(card.kept, len(card.kept.counts))), **values)
     seen = f"![worst patches]({picture.name})" if picture else "No picture: probabilities or truth were not kept."

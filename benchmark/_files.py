@@ -1,13 +1,18 @@
-"""What several parts do with files: hash their content, and lock a place for one process."""
+"""What several parts do with files: hash, replace and write them, and lock a place for one process."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.api import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def checksum(path: Path) -> str:
@@ -32,3 +37,23 @@ def alone(lock: Path, busy: str) -> Iterator[None]:
         raise UserError(f"{busy}; wait for it, or give another --out") from None
     with held:
         yield
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` and rename it to `path` when all is well, so nobody reads half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_csv(frame: DataFrame, path: Path) -> Path:
+    """Write a table with six significant digits in place of what was there; return the path."""
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g")
+    return path

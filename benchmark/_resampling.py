@@ -10,7 +10,7 @@ import numpy as np
 from benchmark import boundary
 from benchmark.lines import Line, tally
 from benchmark.record import Record
-from benchmark.scores import scores
+from benchmark.scores import jaccard
 from benchmark.stats import ALPHA, Difference, Draws, Score, Tally, common, difference, holm, resample
 
 EDGE = "2"  # pixels
@@ -55,7 +55,7 @@ class Sampler:
 
 def areas() -> Sampler:
     """Return a sampler of the macro Jaccard index."""
-    return Sampler(lambda kept: kept.counts, lambda counts: scores(counts)["jaccard"])
+    return Sampler(lambda kept: kept.counts, jaccard)
 
 
 def edges() -> Sampler:

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.api import UserError
 from benchmark.record import VALIDATION
-from benchmark.scores import VALUES, probability_scores, scores
+from benchmark.scores import VALUES, jaccard, probability_scores
 
 CLIP = 2.0**-12  # float16 takes what is nearer to 1 for 1; 0 is treated alike
 LIMITS = (0.01, 100.0)  # of the temperature
@@ -69,7 +69,7 @@ def jaccard_by_threshold(hist: np.ndarray) -> np.ndarray:
     """Return the pooled macro Jaccard index where what is above each of `scores.VALUES` is cloud, (15361,)."""
     below = np.cumsum(hist, axis=1)
     above = below[:, -1:] - below
-    return scores(np.stack([below[0], above[0], below[1], above[1]], axis=-1))["jaccard"]
+    return jaccard(np.stack([below[0], above[0], below[1], above[1]], axis=-1))
 
 
 def best_threshold(validation: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark._files import replacing, write_csv
 from benchmark.api import CLOUD, IGNORE
 from benchmark.calibration import (
     BEFORE,
@@ -24,9 +25,9 @@ from benchmark.calibration import (
 from benchmark.lines import Line, histogram_of
 from benchmark.plan import Cell
 from benchmark.record import PROBABILITIES, Record
-from benchmark.scores import VALUES, confusion, reliability, scores
+from benchmark.scores import VALUES, confusion, jaccard, reliability
 from benchmark.stats import Estimate, by_scene, difference, interval, resample
-from benchmark.tables import label, markdown, replacing
+from benchmark.tables import label, markdown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -112,18 +113,14 @@ def _choice(line: Line, fits: Sequence[Calibration]) -> dict[str, float]:
     seen = half.sum((0, 2)) > 0  # scenes without a valid pixel say nothing
     if not seen.any():
         return {}
-    first = resample(half[:, seen], _jaccard)
+    first = resample(half[:, seen], jaccard)
     if not fits or any(math.isnan(fit.threshold) for fit in fits):
         return _told("jaccard", interval(first))
     runs = zip(line.cells, line.ok, fits, strict=True)
     counts = [by_scene(counts_at(cell, kept, line.out, fit.threshold), kept.scenes) for cell, kept, fit in runs]
-    second = resample(np.stack(counts)[:, seen], _jaccard)
+    second = resample(np.stack(counts)[:, seen], jaccard)
     gain = difference([second], [first])
     return _told("jaccard", interval(first)) | _told("chosen", interval(second)) | _told("gain", gain)
-
-
-def _jaccard(counts: np.ndarray) -> np.ndarray:
-    return scores(counts)["jaccard"]
 
 
 def _told(name: str, found: Estimate) -> dict[str, float]:
@@ -259,10 +256,7 @@ def write_calibration(table: DataFrame, parts: tuple[DataFrame, DataFrame], out:
         out: folder.
     """
     frames = {"calibration": table, "calibration_strata": parts[0], "calibration_curves": parts[1]}
-    paths = [out / f"{name}.csv" for name in frames]
-    for path, frame in zip(paths, frames.values(), strict=True):
-        with replacing(path) as temporary:
-            frame.to_csv(temporary, index=False, float_format="%.6g")
+    paths = [write_csv(frame, out / f"{name}.csv") for name, frame in frames.items()]
     with replacing(page := out / "calibration.md") as temporary:
         temporary.write_text("\n".join([f"{TOLD} {CAVEAT}", "", *markdown(tell(table))]) + "\n")
     return [*paths, page]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark import _card_sections as sections
+from benchmark import evidence
 from benchmark._card_sections import Card
+from benchmark._files import replacing
 from benchmark.lines import Line
 from benchmark.plan import Plan
-from benchmark.record import PROBABILITIES
-from benchmark.tables import TIED, best_lines, circles, markdown, marked, replacing
+from benchmark.tables import TIED, best_lines, circles, is_tied, markdown, marked
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -58,7 +58,7 @@ def _cards(frame: DataFrame, found: Sequence[Line], strata: DataFrame) -> list[C
         entries = {_kind(entry["tuned"]): entry for entry in frame[frame["row"] == row].to_dict("records")}
         place, best = places.get(row, (0, None))
         kind = _kind(best.first.tuned) if best else ""
-        tied = f", tied with the first ({TIED})" if place > 1 and _true(entries[kind]["tied"]) else ""
+        tied = f", tied with the first ({TIED})" if place > 1 and is_tied(entries[kind]) else ""
         own = strata[(strata["row"] == row) & (strata["tuned"] == (kind == "tuned"))]
         made.append(Card(row, lines, entries, kind, f"{place} of {len(ranked)}{tied}" if place else "none", own))
     return made
@@ -66,12 +66,6 @@ def _cards(frame: DataFrame, found: Sequence[Line], strata: DataFrame) -> list[C
 
 def _kind(tuned: bool) -> str:
     return "tuned" if tuned else "default"
-
-
-def _true(value: Any) -> bool:
-    import pandas as pd
-
-    return bool(value is not pd.NA and value)
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
@@ -110,15 +104,13 @@ def _page(plan: Plan, frame: DataFrame, card: Card, picture: Path | None) -> lis
 
 def _picture(card: Card, path: Path) -> Path | None:
     """Draw the worst patches; None where there is no score, or no arrays are kept."""
-    kept, folder = card.kept, card.shown.first.truth(card.shown.out)
-    stored = card.shown.first.folder(card.shown.out) / PROBABILITIES
-    if not card.best or kept is None or not (stored.exists() and (folder / "meta.json").exists()):
+    kept = card.kept
+    if not card.best or kept is None or not (stored := evidence.stored(card.shown.first, kept, card.shown.out)):
         return None
-    if json.loads((folder / "meta.json").read_text())["patches"] != kept.patches:
-        raise ValueError(f"the patches in {folder} are not those of {stored.parent}")
     from benchmark._worst_plot import Sample, draw
 
-    files = (stored, folder / "composite.npy", folder / "mask.npy")
+    probabilities, truth = stored
+    files = (probabilities, truth / "composite.npy", truth / "mask.npy")
     probability, composite, mask = (np.load(file, mmap_mode="r") for file in files)
     samples = [
         Sample(

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark import boundary
+from benchmark._files import replacing
 from benchmark._probability_draws import score as of_parts
 from benchmark._resampling import areas, edges
 from benchmark.lines import Line, parts_of, tally
 from benchmark.scores import PROBABILITY_SCORES, SCORES, scores
 from benchmark.stats import ALPHA, Difference, Draws, Score, holm, interval, resample
-from benchmark.tables import best_lines, label, markdown, replacing, signed
+from benchmark.tables import best_lines, label, markdown, signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark._files import replacing, write_csv
 from benchmark._resampling import Sampler, areas, edges
 from benchmark.lines import Line
 from benchmark.pairs import AGAINST, EFFECT, Pair, pairs
 from benchmark.stats import Difference
-from benchmark.tables import markdown, replacing, signed
+from benchmark.tables import markdown, signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -158,8 +159,7 @@ def write_effects(table: DataFrame, out: Path) -> tuple[Path, Path]:
         csv.unlink(missing_ok=True)
         page.unlink(missing_ok=True)
         return csv, page
-    with replacing(csv) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(table, csv)
     parts = [
         [f"## {name}", "", f"Difference, first minus second, {resampled(table)}. {RATIOS}", "", *markdown(entries), ""]
         for kinds, name in TITLES.items()

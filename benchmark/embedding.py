@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from benchmark import patchset
+from benchmark._files import replacing
 from benchmark.api import CLEAR, CLOUD, IGNORE, Context, Images
 
 FILE = "embedding.npz"
@@ -109,10 +110,9 @@ def keep(
         return None
     points, projection = project(found.values)
     columns: dict[str, Any] = {"points": points, "cloud": found.cloud, "surface": found.surface}
-    path, temporary = folder / FILE, folder / f"{FILE}.partial"
-    with temporary.open("wb") as stream:
+    path = folder / FILE
+    with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, surfaces=np.array(found.surfaces, dtype=str), projection=np.array(projection), **columns)
-    temporary.replace(path)
     return path
 
 

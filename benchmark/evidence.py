@@ -10,9 +10,11 @@ import numpy as np
 
 from benchmark import strata
 from benchmark._composite import composite, kelvin_range
+from benchmark._files import replacing
 from benchmark.api import Part
 from benchmark.patchset import attributes
-from benchmark.record import write_json
+from benchmark.plan import Cell
+from benchmark.record import PROBABILITIES, Record, write_json
 from benchmark.strata import Stratum
 
 STRATA = "strata.npz"
@@ -62,15 +64,26 @@ def complete(store: Path, fingerprint: str, folder: Path) -> None:
         keep_strata(store, patches, np.load(folder / "mask.npy", mmap_mode="r"), folder)
 
 
+def stored(cell: Cell, kept: Record, out: Path) -> tuple[Path, Path] | None:
+    """Return the file of a record's probabilities and the folder of their truth; None where either is not kept.
+
+    Raises:
+        ValueError: the truth is that of other patches.
+    """
+    probabilities, truth = cell.folder(out) / PROBABILITIES, cell.truth(out)
+    if not (probabilities.exists() and (truth / "mask.npy").exists()):
+        return None
+    if json.loads((truth / "meta.json").read_text())["patches"] != kept.patches:
+        raise ValueError(f"the patches in {truth} are not those of {probabilities.parent}")
+    return probabilities, truth
+
+
 def _write_strata(found: Mapping[str, Stratum], path: Path) -> None:
     columns = {f"codes {name}": stratum.codes for name, stratum in found.items()}
     columns |= {f"labels {name}": np.array(stratum.labels, str) for name, stratum in found.items()}
     columns["version"] = np.array(strata.VERSION)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as stream:
+    with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **columns)
-    temporary.replace(path)
 
 
 def read_strata(folder: Path) -> dict[str, Stratum] | None:
@@ -86,7 +99,5 @@ def read_strata(folder: Path) -> dict[str, Stratum] | None:
 
 def save_array(path: Path, values: np.ndarray) -> None:
     """Write a .npy file to a temporary name and rename it."""
-    temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as stream:
+    with replacing(path) as temporary, temporary.open("wb") as stream:
         np.save(stream, values)
-    temporary.replace(path)

@@ -27,10 +27,11 @@ import numpy as np
 
 from benchmark import record
 from benchmark._resampling import areas
+from benchmark.calibration import validation_of
 from benchmark.label_noise import PERMUTED
 from benchmark.lines import Line, histogram_of, tally
 from benchmark.plan import Cell
-from benchmark.record import PROBABILITIES, VALIDATION, Record
+from benchmark.record import PROBABILITIES, Record
 from benchmark.scores import VALUES, scores
 from benchmark.stats import Estimate, interval, resample
 
@@ -99,14 +100,14 @@ def _features(line: Line, cell: Cell, kept: Record) -> str:
 
 def _outputs(line: Line, cell: Cell, kept: Record) -> str:
     """Say whether probabilities or masks are constant, where the truth has both classes; a floor is meant to be."""
-    test, stored = np.sum(kept.counts, axis=0), cell.folder(line.out) / VALIDATION
+    test, validation = np.sum(kept.counts, axis=0), validation_of(cell.folder(line.out))
     if cell.family == FLOOR or not _both(test):
         return ""
     hist = histogram_of(cell, kept, line.out)
     if hist is not None and np.count_nonzero(hist.sum(0)) == 1:
         return "its probability is the same in every pixel"
     judged = [test]
-    if stored.exists() and _both(other := _counts(np.load(stored), kept.threshold)):  # older records have none
+    if validation is not None and _both(other := _counts(validation, kept.threshold)):  # older records have none
         judged.append(other)
     if all(_one_class(counts) for counts in judged):
         kind = "clear" if not test[1] + test[3] else "cloud"

@@ -5,7 +5,6 @@ What was not measured is NaN or None, never 0. 1 MB is 10^6 bytes.
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -16,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import boundary, record
+from benchmark import boundary, evidence, record
 from benchmark._probability_draws import Parts, parts
 from benchmark.plan import Cell, Plan
-from benchmark.record import FAILED, NOT_RUN, OK, PROBABILITIES, TIMEOUT, Record
-from benchmark.scores import PROBABILITY_SCORES, SCORES, histogram, probability_scores, scores
+from benchmark.record import FAILED, NOT_RUN, OK, TIMEOUT, Record
+from benchmark.scores import PROBABILITY_SCORES, SCORES, histogram, jaccard, probability_scores, scores
 from benchmark.stats import Tally, by_scene, interval, resample
 
 MISSING = "missing"
@@ -114,7 +113,7 @@ def _scores(line: Line) -> dict[str, float]:
     found = tally(line, [kept.counts for kept in line.ok])
     if found is None:
         return means
-    own = interval(resample(found.counts, lambda drawn: scores(drawn)["jaccard"]))
+    own = interval(resample(found.counts, jaccard))
     return {**means, "jaccard_low": own.low, "jaccard_high": own.high}
 
 
@@ -165,12 +164,11 @@ def parts_of(cell: Cell, kept: Record, out: Path) -> Parts | None:
 
 
 def _stored(cell: Cell, kept: Record, out: Path) -> tuple[np.ndarray, Parts] | None:
-    stored, truth = cell.folder(out) / PROBABILITIES, cell.truth(out)
-    if not (stored.exists() and (truth / "mask.npy").exists()):
+    found = evidence.stored(cell, kept, out)
+    if found is None:
         return None
-    if json.loads((truth / "meta.json").read_text())["patches"] != kept.patches:
-        raise ValueError(f"the patches in {truth} are not those of {stored.parent}")
-    return _histograms(stored, truth / "mask.npy", tuple(kept.scenes), stored.stat().st_mtime_ns)
+    probabilities, truth = found
+    return _histograms(probabilities, truth / "mask.npy", tuple(kept.scenes), probabilities.stat().st_mtime_ns)
 
 
 @cache

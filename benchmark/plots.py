@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark._files import replacing
 from benchmark._labels import name_points, number_legend
 from benchmark.lines import Line, histogram_of
 from benchmark.record import OK, Record
 from benchmark.scores import precision_recall, probability_scores, scores
-from benchmark.tables import best_lines, circles, marked, replacing, title, unranked
+from benchmark.tables import best_lines, circles, marked, title, unranked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

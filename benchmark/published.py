@@ -14,11 +14,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark._files import replacing
 from benchmark.api import UserError
 from benchmark.lines import COLUMNS
 from benchmark.plan import Cell
 from benchmark.record import OK
-from benchmark.tables import label, markdown, replacing
+from benchmark.tables import label, markdown
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -79,7 +79,7 @@ def _measured(found: Optimism, bench: Bench, progress: Callable[[int, int], None
         progress(1 + seed, 1 + SPLITS)
         claims.append(_pooled(_run(replace(bench, split=random_split(bench.split, seed)))))
     by_scene = stats.by_scene(np.asarray([honest.counts]), honest.scenes)
-    known = stats.interval(stats.resample(by_scene, lambda counts: scores.scores(counts)["jaccard"]))
+    known = stats.interval(stats.resample(by_scene, scores.jaccard))
     interval = (known.low, known.high)
     return replace(found, scenes=known.scenes, honest=_pooled(honest), interval=interval, random=tuple(claims))
 

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from benchmark._files import replacing
+
 SCHEMA = 1
 OK, FAILED, TIMEOUT, NOT_RUN = "ok", "failed", "timeout", "not run"
 FILE, PROBABILITIES, VALIDATION = "record.json", "probabilities.npy", "validation_histogram.npy"
@@ -100,15 +102,8 @@ def read(folder: Path) -> Record | None:
 
 def write_json(path: Path, value: Any) -> Path:
     """Write JSON to a temporary name beside `path` and rename it; readers see the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w") as stream:
-            json.dump(value, stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, temporary.open("w") as stream:
+        json.dump(value, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
     return path

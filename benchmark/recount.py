@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from benchmark import boundary, evidence, fraction, spectrum, strata
 from benchmark.plan import Cell
-from benchmark.record import PROBABILITIES, Record
+from benchmark.record import Record
 
 
 def complete(cell: Cell, kept: Record, out: Path) -> Record:
@@ -27,15 +26,14 @@ def complete(cell: Cell, kept: Record, out: Path) -> Record:
     Raises:
         ValueError: the truth is that of other patches.
     """
-    stored, truth = cell.folder(out) / PROBABILITIES, cell.truth(out)
     if kept.spectrum and kept.strata_version == strata.VERSION:
         return kept
-    if not (stored.exists() and (truth / "mask.npy").exists()):
+    stored = evidence.stored(cell, kept, out)
+    if stored is None:
         return kept
-    if json.loads((truth / "meta.json").read_text())["patches"] != kept.patches:
-        raise ValueError(f"the patches in {truth} are not those of {stored.parent}")
+    probabilities, truth = stored
     mask = np.load(truth / "mask.npy")
-    cloud = np.load(stored) > kept.threshold
+    cloud = np.load(probabilities) > kept.threshold
     found = evidence.read_strata(truth) or strata.of_truth(mask)
     inside = {**kept.strata, **strata.count(found, cloud, mask)}
     return replace(kept, strata=inside, strata_version=strata.VERSION, **shapes(cloud, mask))

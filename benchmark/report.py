@@ -15,6 +15,7 @@ from benchmark import _calibration_plot, _comparison_plot, _effects_plot, calibr
 from benchmark._budget_plot import CAPTION as BUDGET
 from benchmark._budget_plot import budget
 from benchmark._embedding_plot import embedding
+from benchmark._files import replacing
 from benchmark._strata_plot import heatmap
 from benchmark.comparisons import TOLD
 from benchmark.comparisons import tables as compared_tables
@@ -23,7 +24,7 @@ from benchmark.gallery import CAPTION, gallery
 from benchmark.plan import Plan
 from benchmark.published import BESIDE, CONTEXT
 from benchmark.record import Record
-from benchmark.tables import TIED, circles, fit_facts, leaderboard, pivot, replacing, ties, unranked
+from benchmark.tables import TIED, circles, fit_facts, leaderboard, pivot, ties, unranked
 from benchmark.views import Views, derive
 
 if TYPE_CHECKING:

@@ -26,6 +26,14 @@ def confusion(cloud: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.bincount(code.ravel(), minlength=5 * len(mask)).reshape(-1, 5)[:, :4]
 
 
+def jaccard(counts: np.ndarray) -> np.ndarray:
+    """Return the macro Jaccard index of counts (..., 4), the score that ranks, alone: resampling needs no other."""
+    tn, fp, fn, tp = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return np.asarray(np.nanmean([tn / (tn + fp + fn), tp / (tp + fp + fn)], axis=0))
+
+
 def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     """Return every score of counts (..., 4), each (...).
 
@@ -36,13 +44,12 @@ def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     tn, fp, fn, tp = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        cloud, clear = tp / (tp + fp + fn), tn / (tn + fp + fn)
         recall, specificity = tp / (tp + fn), tn / (tn + fp)
         dice = np.nanmean([2 * tp / (2 * tp + fp + fn), 2 * tn / (2 * tn + fp + fn)], axis=0)
         spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
         return {
-            "jaccard": np.nanmean([clear, cloud], axis=0),
-            "jaccard_cloud": cloud,
+            "jaccard": jaccard(counts),
+            "jaccard_cloud": tp / (tp + fp + fn),
             "f1": 2 * tp / (2 * tp + fp + fn),
             "f2": 5 * tp / (5 * tp + 4 * fn + fp),
             "precision": tp / (tp + fp),
@@ -127,4 +134,4 @@ def precision_recall(hist: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def ranking(probability: np.ndarray, mask: np.ndarray) -> float:
     """Return the metric that ranks and tunes: pooled macro Jaccard at 0.5, NaN where no pixel counts."""
     counts = confusion(np.asarray(probability) > 0.5, mask).sum(0)
-    return float(scores(counts)["jaccard"])
+    return float(jaccard(counts))

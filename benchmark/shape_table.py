@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark import boundary, fraction, spectrum
+from benchmark._files import write_csv
 from benchmark.lines import Line, tally
 from benchmark.stats import interval, resample
-from benchmark.tables import replacing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 COLUMNS = ("row", "family", "tuned", "score", "mean", "low", "high", "seeds", "scenes")
 Scores = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
-# Field of a record -> its scores, and what bounds those.
-KINDS: dict[str, tuple[Scores, tuple[float, float]]] = {
-    "boundary": (boundary.scores, (0.0, 1.0)),
-    "spectrum": (spectrum.scores, (0.0, math.inf)),
-    "fraction": (fraction.scores, (-1.0, 1.0)),
+# Field of a record -> its scores.
+KINDS: dict[str, Scores] = {"boundary": boundary.scores, "spectrum": spectrum.scores, "fraction": fraction.scores}
+# How the names of scores begin -> what bounds them.
+BOUNDS = {
+    "boundary": (0.0, 1.0),
+    "power_ratio": (0.0, math.inf),
+    "fraction_bias": (-1.0, 1.0),
+    "fraction_rmse": (0.0, 1.0),
 }
 
 
@@ -50,10 +53,10 @@ def _entries(line: Line, kind: str, part: str) -> list[dict[str, Any]]:
     summed = tally(line, [getattr(kept, kind).get(part, []) for kept in line.ok])
     if summed is None or not summed.counts.size:
         return []
-    score = KINDS[kind][0]
+    score = KINDS[kind]
     entries = []
     for name in score({part: summed.counts[0, 0]}):
-        bounds = (0.0, 1.0) if "rmse" in name else KINDS[kind][1]
+        bounds = next(ends for start, ends in BOUNDS.items() if name.startswith(start))
         own = interval(resample(summed.counts, lambda drawn, name=name: score({part: drawn})[name]), bounds)  # type: ignore[misc]
         numbers = {"mean": own.mean, "low": own.low, "high": own.high, "seeds": own.seeds, "scenes": own.scenes}
         entries.append({"score": name, **numbers})
@@ -62,7 +65,4 @@ def _entries(line: Line, kind: str, part: str) -> list[dict[str, Any]]:
 
 def write_shapes(table: DataFrame, out: Path) -> Path:
     """Write shapes.csv and return its path."""
-    path = out / "shapes.csv"
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
-    return path
+    return write_csv(table, out / "shapes.csv")

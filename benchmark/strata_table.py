@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark._files import write_csv
 from benchmark.lines import Line, tally
 from benchmark.recount import complete
 from benchmark.scores import SCORES, scores
 from benchmark.stats import interval, resample
-from benchmark.tables import replacing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -114,7 +114,4 @@ def _scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 def write_strata(table: DataFrame, out: Path) -> Path:
     """Write strata.csv and return its path."""
-    path = out / "strata.csv"
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
-    return path
+    return write_csv(table, out / "strata.csv")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark._files import replacing, write_csv
 from benchmark._resampling import to_best
 from benchmark.gate import suspects
 from benchmark.lines import COLUMNS, FACTS, STATUSES, TIES, Line, lines, values
@@ -43,10 +42,10 @@ def leaderboard(plan: Plan, out: Path) -> DataFrame:
 
     Rows are sorted by their tuned line, or their defaults where there is none; the defaults stand before the tuned
     line. A row of which the line that it ranks by is suspect has no rank and follows, then rows without any score by
-    status. Scores are of pooled counts, then the mean over seeds; the interval
-    of `jaccard` is `stats.interval`'s over scenes and seeds, empty where there is but one scene. The line that a row
-    ranks by is `tied` if its difference to the first row's is not resolved, and `detectable` is the smallest true one
-    that would be (see `_resampling.to_best`).
+    status. Scores are of pooled counts, then the mean over seeds; the interval of `jaccard` is `stats.interval`'s over
+    scenes and seeds, empty where there is but one scene. The line that a row ranks by is `tied` if its difference to
+    the first row's is not resolved, and `detectable` is the smallest true one that would be (see
+    `_resampling.to_best`).
     """
     import pandas as pd
 
@@ -106,18 +105,16 @@ def pivot(frame: DataFrame) -> list[dict[str, str]]:
 
 
 def _entry(name: str, kinds: DataFrame) -> dict[str, str]:
-    import pandas as pd
-
     best = kinds[kinds["status"] == OK].iloc[-1]
     train = best["fit_s"] + (0 if math.isnan(best["encode_s"]) else best["encode_s"])
     ranking = {
-        kind: _interval(line.iloc[0]) if len(line := kinds[kinds["tuned"] == (kind == "tuned")]) else ""
+        kind: ranking_score(line.iloc[0]) if len(line := kinds[kinds["tuned"] == (kind == "tuned")]) else ""
         for kind in ("default", "tuned")
     }
     return {
         **{"row": marked(name, best["circular"]), "family": best["family"]},
         **ranking,
-        "tied": TIED * bool(best["tied"] is not pd.NA and best["tied"]),
+        "tied": TIED * is_tied(best),
         **{title: _decimals(best[column]) for title, column in _SCORES.items()},
         **{
             "train s": _digits(train),
@@ -130,11 +127,19 @@ def _entry(name: str, kinds: DataFrame) -> dict[str, str]:
     }
 
 
-def _interval(line: Any) -> str:
+def ranking_score(line: Any) -> str:
+    """Return the score that ranks a line of the leaderboard with its interval, its status where it has none."""
     if line["status"] != OK:
         return str(line["status"])
     low, high = _decimals(line["jaccard_low"]), _decimals(line["jaccard_high"])
     return _decimals(line["jaccard"]) + (f" [{low}, {high}]" if low else "")
+
+
+def is_tied(line: Any) -> bool:
+    """Return whether a line of the leaderboard is marked as tied."""
+    import pandas as pd
+
+    return bool(line["tied"] is not pd.NA and line["tied"])
 
 
 def _decimals(value: float) -> str:
@@ -187,7 +192,7 @@ def _fit(line: Line, costs: Mapping[str, Any]) -> dict[str, str]:
 def unranked(frame: DataFrame) -> list[tuple[str, str, str]]:
     """Return (name, status, reason) of lines that are suspect or have no score, a reason both of a row share once."""
     doubted = (frame["status"] == OK) & (frame[SUSPECT] != "")
-    scored = [f"{_interval(line)}; {line[SUSPECT]}" for line in frame.to_dict("records")]
+    scored = [f"{ranking_score(line)}; {line[SUSPECT]}" for line in frame.to_dict("records")]
     told = frame.assign(status=frame["status"].mask(doubted, SUSPECT), reason=frame["reason"].mask(doubted, scored))
     rest = told[told["status"] != OK].drop_duplicates(["row", "status", "reason"])
     return [
@@ -215,24 +220,10 @@ def label(row: str, tuned: bool) -> str:
 def write_leaderboard(frame: DataFrame, out: Path) -> tuple[Path, Path]:
     """Write every column to leaderboard.csv and the readable part to leaderboard.md; return both."""
     csv, page = out / "leaderboard.csv", out / "leaderboard.md"
-    with replacing(csv) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(frame, csv)
     with replacing(page) as temporary:
         temporary.write_text(_page(frame))
     return csv, page
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` and rename it to `path` when all is well, so nobody reads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def markdown(entries: Sequence[Mapping[str, str]]) -> list[str]:

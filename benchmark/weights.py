@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
+from benchmark import _files
 from benchmark.api import NotRun, Weights
 from benchmark.record import write_json
 
@@ -66,7 +66,6 @@ def checksum(path: Path, cache: Path) -> str:
     name = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
     known = json.loads(cache.read_text()) if cache.is_file() else {}
     if name not in known:
-        with path.open("rb") as stream:
-            known[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        known[name] = _files.checksum(path)
         write_json(cache, known)
     return str(known[name])

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from benchmark import report
+from benchmark._files import replacing
 from benchmark.record import PROBABILITIES, VALIDATION
 from benchmark.report import CAPTIONS, PICTURES, flatten, write_report
 from benchmark.scores import histogram
-from benchmark.tables import leaderboard, replacing
+from benchmark.tables import leaderboard
 from benchmark.views import FILES
 from tests.record_factory import REALISTIC, Spec, factorial, make_plan
 
