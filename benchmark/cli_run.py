@@ -59,9 +59,9 @@ def _run_cells(plan: Plan, out: Path, fresh: bool) -> int:
     failed = 0
     with _progress() as progress:
         task = progress.add_task("rows", total=len(plan.cells))
-        for step in runner.run(plan, out, fresh):
+        for step in runner.run([plan], out, fresh):
             name = f"{step.cell.row}{' tuned' if step.cell.tuned else ''} seed {step.cell.seed}"
-            progress.update(task, completed=step.index, description=f"{name} {escape(step.said)[:60]}")
+            progress.update(task, completed=step.done, description=f"{name} {escape(step.said)[:60]}")
             if step.record is not None:
                 progress.console.print(_verdict(name, step))
                 failed += step.record.status in (record.FAILED, record.TIMEOUT)

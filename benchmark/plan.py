@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmark.api import Budget, digest
 
+Value = str | int | float
 UNKNOWN, SOURCE = "?", "label-source"  # what `Cell.circular` may hold beside bands
 _TUPLES = ("bands", "circular")
 TREATMENT = 1  # raise it when `label_noise` does another thing under the same name
@@ -114,6 +115,8 @@ class Plan:
         storage: URL of Optuna's storage; "" for a journal file.
         controls: rows that nobody asked for, here as controls of others.
         chosen: key of a tuned cell -> the changes that it is run with, in place of a search for them.
+        suite: name of the suite, "" for none.
+        arm: what differs from the suite's other plans, axis -> value; empty where there are none.
     """
 
     name: str
@@ -125,6 +128,8 @@ class Plan:
     storage: str = ""
     controls: tuple[str, ...] = ()
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    suite: str = ""
+    arm: dict[str, Value] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `from_json`."""

@@ -83,8 +83,10 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
         for cell in _cells(row, common, profile, sums.get(row.name, ""), absent, own)
     ]
     cells.sort(key=lambda cell: cell.tuned)  # stable: every row with its defaults first, then every tuned one
-    title = f"{name}-{suite.name if suite else profile.name}{_distinction(asked, default)}{labels and f'-{labels}'}"
-    return Plan(title, tuple(cells), store, split_file, weights=files, storage=asked.storage, controls=controls)
+    of_suite = suite.name if suite else ""
+    title = f"{name}-{of_suite or profile.name}{_distinction(asked, default)}{labels and f'-{labels}'}"
+    plan = Plan(title, tuple(cells), store, split_file, weights=files, storage=asked.storage)
+    return replace(plan, controls=controls, suite=of_suite)
 
 
 def _distinction(asked: Asked, default: str) -> str:

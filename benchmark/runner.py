@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,58 +20,93 @@ Ended = dict[str, Any]
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run stands: the cell, its record once there is one, and what its child said last."""
+    """Where a run stands: cells that have ended, a cell, its record once there is one, and what its child said last."""
 
-    index: int
+    done: int
     cell: Cell
     record: Record | None = None
     reused: bool = False
     said: str = ""
 
 
-def run(plan: Plan, out: Path, fresh: bool) -> Iterator[Step]:
-    """Run what has no finished record, in the order of the plan; yield a step at each change.
+class Hosts:
+    """The host processes of one worker: one for each set of packages, started when a cell first needs it."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, ...], Host] = {}
+
+    def __enter__(self) -> Hosts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def of(self, needs: tuple[str, ...]) -> Host:
+        """Return a living host; one that was killed from outside is replaced."""
+        if needs not in self._of or self._of[needs].process.poll() is not None:
+            self._of[needs] = Host(needs)
+        return self._of[needs]
+
+    def close(self) -> None:
+        """End all hosts and what they still run."""
+        for host in self._of.values():
+            host.close()
+        self._of.clear()
+
+
+def tasks(plans: Iterable[Plan]) -> list[Plan]:
+    """Return a plan of each single cell, in the order of the plans; a cell of several plans comes once."""
+    found: dict[Path, Plan] = {}
+    for plan in plans:
+        for cell in plan.cells:
+            found.setdefault(cell.folder(Path()), replace(plan, cells=(cell,)))
+    return list(found.values())
+
+
+def run(plans: Sequence[Plan], out: Path, fresh: bool) -> Iterator[Step]:
+    """Run what has no finished record, in the order of the plans; yield a step at each change.
 
     Args:
-        plan: what to run.
+        plans: what to run.
         out: root of what is kept.
         fresh: run finished cells again.
     """
-    hosts: dict[tuple[str, ...], Host] = {}
-    with ExitStack() as stack:
-        for index, cell in enumerate(plan.cells):
-            folder = cell.folder(out)
-            known = None if fresh else record.read(folder)
-            if known is not None and known.status == record.OK:
-                yield Step(index, cell, known, reused=True)
-                continue
-            shutil.rmtree(folder, ignore_errors=True)
-            if fresh:
-                shutil.rmtree(cell.training(out), ignore_errors=True)
-            folder.mkdir(parents=True)
-            if cell.absent:
-                yield Step(index, cell, _close(cell, folder, record.NOT_RUN, cell.absent))
-                continue
-            needs = catalog.row(cell.row).needs
-            if needs not in hosts:
-                hosts[needs] = Host(needs)
-                stack.callback(hosts[needs].close)
-            alone = replace(plan, cells=(cell,)).to_json()
-            timeout = PROFILES[cell.profile].timeout + cell.allowance * (1 + cell.tuned)  # a refit of the winner too
-            job = Job(alone, str(out), str(folder / "log.txt"), timeout)
-            ended = yield from _watch(hosts[needs], job, index, cell)
-            if hosts[needs].process.poll() is not None:  # killed from outside: the next cell gets another
-                del hosts[needs]
-            yield Step(index, cell, record.read(folder) or _fault(cell, folder, ended, job.timeout))
+    with Hosts() as hosts:
+        for done, task in enumerate(tasks(plans)):
+            (cell,) = task.cells
+            work = attempt(task, out, fresh, hosts)
+            while True:
+                try:
+                    yield Step(done, cell, said=next(work))
+                except StopIteration as end:
+                    yield Step(done + 1, cell, *end.value)
+                    break
 
 
-def _watch(host: Host, job: Job, index: int, cell: Cell) -> Generator[Step, None, Ended]:
-    """Wait for a job, yielding what its child says; return how it ended."""
-    yield Step(index, cell)
+def attempt(task: Plan, out: Path, fresh: bool, hosts: Hosts) -> Generator[str, None, tuple[Record, bool]]:
+    """Run the one cell of a task unless it has a finished record.
+
+    Yields what its child says last, "" first; returns the record, and whether it was there before.
+    """
+    (cell,) = task.cells
+    folder = cell.folder(out)
+    known = None if fresh else record.read(folder)
+    if known is not None and known.status == record.OK:
+        return known, True
+    shutil.rmtree(folder, ignore_errors=True)
+    if fresh:
+        shutil.rmtree(cell.training(out), ignore_errors=True)
+    folder.mkdir(parents=True)
+    if cell.absent:
+        return _close(cell, folder, record.NOT_RUN, cell.absent), False
+    host = hosts.of(catalog.row(cell.row).needs)
+    timeout = PROFILES[cell.profile].timeout + cell.allowance * (1 + cell.tuned)  # a refit of the winner too
+    job = Job(task.to_json(), str(out), str(folder / "log.txt"), timeout)
+    yield ""
     host.start(job)
     while (ended := host.poll(0.5)) is None:
-        yield Step(index, cell, said=_last_line(Path(job.log)))
-    return ended
+        yield _last_line(Path(job.log))
+    return record.read(folder) or _fault(cell, folder, ended, job.timeout), False
 
 
 def _fault(cell: Cell, folder: Path, ended: Ended, timeout: float) -> Record:

@@ -144,7 +144,7 @@ def again(stored: Stored, out: Path) -> Iterator[Step]:
     other = record.read(stored.cell.folder(out))
     if other is not None and other.status == OK:
         raise UserError(f"{out} holds a run of this cell already, which would be lost; give another --out")
-    yield from runner.run(stored.plan, out, fresh=True)
+    yield from runner.run([stored.plan], out, fresh=True)
 
 
 def compare(stored: Stored, done: Record, folder: Path) -> list[Check]:

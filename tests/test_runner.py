@@ -292,6 +292,6 @@ def test_code_that_changed_after_the_plan_is_not_run_under_its_key(store, tmp_pa
     asked = planner.Asked(("majority",), str(store), "smoke", out=tmp_path)
     plan = planner.make(asked, lambda done, total: None)
     stale = replace(plan, cells=tuple(replace(cell, code="of yesterday") for cell in plan.cells))
-    (ended,) = [step.record for step in runner.run(stale, tmp_path, fresh=False) if step.record is not None]
+    (ended,) = [step.record for step in runner.run([stale], tmp_path, fresh=False) if step.record is not None]
     assert ended.status == "failed"
     assert "code changed after the plan was made" in ended.reason

@@ -28,7 +28,7 @@ def run(store, tmp_path_factory):
     kept = [cell for cell in plan.cells if not cell.tuned or cell.row == "lightgbm"]
     plan = replace(plan, cells=tuple(kept))
     planner.save(plan, out)
-    ended = [step.record for step in runner.run(plan, out, fresh=False) if step.record is not None]
+    ended = [step.record for step in runner.run([plan], out, fresh=False) if step.record is not None]
     assert [one.status for one in ended] == [record.OK] * len(kept), [one.reason for one in ended]
     return out, plan
 
