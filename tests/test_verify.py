@@ -2,14 +2,16 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from benchmark import planner, record, runner
+from benchmark._files import checksum
 from benchmark.cli import app
+from benchmark.plan import cell_from_json
 from benchmark.record import PROBABILITIES
 from benchmark.verify import environments
 
@@ -154,6 +156,24 @@ def test_one_pixel_that_changed_in_the_arrays_is_found(run, tmp_path):
         file.write_bytes(original)
     assert code == 2
     assert "has changed in the arrays beside" in said
+
+
+@pytest.mark.parametrize("fate", ["kept", "changed", "gone"])
+def test_weights_that_are_not_those_of_the_record_are_refused(run, fate, tmp_path):
+    folder = altered(run, tmp_path)
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"what it started from")
+    cell = replace(cell_from_json(record.read(folder).cell), weights=checksum(weights))
+    edit(folder / "record.json", lambda values: values.update(key=cell.key, cell=asdict(cell)))
+    (plan,) = (tmp_path / "copy" / "plans").glob("*.json")
+    edit(plan, lambda values: values.update(cells=[asdict(cell)], weights={cell.row: str(weights)}))
+    if fate == "changed":
+        weights.write_bytes(b"something else")
+    elif fate == "gone":
+        weights.unlink()
+    code, said = verify(folder, "--out", tmp_path / "again")
+    refused = "the weights are no longer those of the record" in said
+    assert (code == 2, refused) == (fate != "kept", fate != "kept"), said
 
 
 def test_a_run_does_not_take_the_place_of_its_own_record(run):
