@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark import bands, catalog, patchset, splits
+from benchmark import bands, catalog, patchset, root, splits
 from benchmark.api import Part, UserError
 from benchmark.profiles import Profile
 from benchmark.sources import Request, Source
@@ -52,6 +52,7 @@ def _made(
     """Return the store that a source makes, named by the content of the request."""
     request = Request(paths, out, profile.patches, profile.size)
     store = out / "data" / f"{name}-{source.version(request)[:12]}.zarr"
+    root.pull(out, [store, splits.split_path(store)])
     if not (store.exists() and splits.split_path(store).exists()):
         source.make(replace(request, store=store), progress)
     return store
