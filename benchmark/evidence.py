@@ -99,5 +99,8 @@ def read_strata(folder: Path) -> dict[str, Stratum] | None:
 
 def save_array(path: Path, values: np.ndarray) -> None:
     """Write a .npy file to a temporary name and rename it."""
+    values = np.ascontiguousarray(values)
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, values)
+        # Plain writes: where the disk is full, np.save says how much was written and not why.
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(values))
+        stream.write(values.data)

@@ -41,7 +41,7 @@ def read_raster(path: Path) -> Raster:
         # Patches cut from their scene without a georeference are common, and their centre is then unknown.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(path) as file:
+            with rasterio.open(path, driver="GTiff") as file:  # GDAL knows formats that lead to other files
                 if file.count * file.width * file.height > LARGEST:
                     raise UserError(f"{path} has {file.count} bands of {file.width}x{file.height} pixels: no patch")
                 descriptions = tuple(text or "" for text in file.descriptions)
