@@ -7,54 +7,128 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark import bands, catalog, data, label_noise, leaks, patchset, splits, suites, weights
+from benchmark import arms, bands, catalog, data, label_noise, leaks, patchset, splits, suites, weights
 from benchmark.api import NotRun, Row, UserError, digest
+from benchmark.asked import Asked, profile, profile_name
+from benchmark.circularity import circular, missing_maps
 from benchmark.measure import cuda_devices
-from benchmark.plan import SOURCE, UNKNOWN, Cell, Plan
-from benchmark.profiles import MANY, PROFILES, Profile
+from benchmark.plan import Cell, Plan
+from benchmark.profiles import Profile
 from benchmark.record import write_json
 
 LONGEST = 31  # characters that bands add to the name of a plan
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the user typed; None stands for the suite's, the profile's or the machine's own value."""
+class _Ground:
+    """What the plans of a command share: what was asked, and what was found for it."""
 
-    rows: Sequence[str] = ("all",)
-    data: str = "simulated"
-    profile: str | None = None
-    seeds: int | None = None
-    trials: int | None = None
-    bands: str | None = None
-    out: Path = Path("results")
-    weights_dir: Path | None = None
-    device: str | None = None
-    storage: str = ""
-    whole: bool = False
-    suite: str | None = None
-    patches: str | None = None
-    epochs: int | None = None
-    budget_seconds: float | None = None
-    labels: str = ""
+    asked: Asked
+    suite: suites.Suite | None
+    profile: str
+    counts: dict[str, int]
+    device: str
+    data: str
+    store: Path
+    rows: list[Row]
+    controls: tuple[str, ...]
+    files: dict[str, str]
+    absent: dict[str, str]
+    sums: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """An arm, and the patches of it: its patch set, its split, and by what epochs are multiplied."""
+
+    values: arms.Arm
+    store: Path
+    split: splits.Split
+    stretch: float = 1.0
 
 
 def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
-    """Return the plan of a command, with its data set made and its checkpoints found; writes the split it uses.
+    """Return the plan of a command without arms, as `plans` makes it.
 
     Raises:
-        UserError: an unknown row, profile, suite, band, device or data set.
+        UserError: as `plans`; a suite that varies something.
     """
     suite = suites.read(asked.suite) if asked.suite else None
-    profile, device = _profile(asked, suite), torch_device(asked.device)
-    labels = label_noise.canonical(asked.labels) if asked.labels else ""
-    chosen, named = _rows(asked.rows, suite, profile)
-    name, store = data.prepare(asked.data, profile, asked.out, progress)
+    if suite and suite.with_profile(profile_name(asked, suite)).vary:
+        raise UserError(f"suite '{suite.name}' varies {', '.join(suite.vary)}, so it is no single plan")
+    return plans(asked, progress)[0]
+
+
+def plans(asked: Asked, progress: Callable[[int, int], None]) -> list[Plan]:
+    """Return the plans of a command: one, or one of each arm of a suite; arms with the same cells come once.
+
+    The data set is made, checkpoints are found, and the splits are written.
+
+    Raises:
+        UserError: an unknown row, profile, suite, band, device or data set, or an arm that the data do not allow.
+    """
+    ground = _ground(asked, progress)
+    found: dict[tuple[str, ...], Plan] = {}
+    for arm in _arms(ground):
+        plan = _plan(ground, arm)
+        found.setdefault(tuple(sorted(cell.key for cell in plan.cells)), plan)
+    return list(found.values())
+
+
+def _ground(asked: Asked, progress: Callable[[int, int], None]) -> _Ground:
+    """Return what all arms share; rows, weights and data are looked up here, once."""
+    suite = suites.read(asked.suite) if asked.suite else None
+    name = profile_name(asked, suite)
+    suite = suite.with_profile(name) if suite else None
+    if suite:
+        arms.refuse_twice(suite.vary, {"bands": asked.bands, "labels": asked.labels, "epochs": asked.epochs})
+    asked = replace(asked, data=asked.data or (suite.data if suite else suites.DATA))
+    numbers, device = profile(asked, name, suite), torch_device(asked.device)
+    if asked.labels:
+        asked = replace(asked, labels=label_noise.canonical(asked.labels))
+    chosen, named = _rows(asked.rows, suite, numbers)
+    of_data, store = _prepared(asked.data or "", numbers, asked.out, progress)
     arrays = patchset.arrays(store)
-    rows, controls = _with_controls([row for row in chosen if row in named or not _missing_maps(row, arrays)])
-    split, split_file = _split(asked, profile, store)
+    rows, controls = _with_controls([row for row in chosen if row in named or not missing_maps(row, arrays)])
     files, absent, sums = _find_weights(rows, asked)
-    absent |= {row.name: f"the data set has no map '{name}'" for row in rows for name in _missing_maps(row, arrays)}
+    absent |= {row.name: f"the data set has no map '{name}'" for row in rows for name in missing_maps(row, arrays)}
+    counts = dict(numbers.patches) if numbers.cuts or asked.data in catalog.sources() else {}
+    return _Ground(asked, suite, name, counts, device, of_data, store, rows, controls, files, absent, sums)
+
+
+def _prepared(spec: str, numbers: Profile, out: Path, progress: Callable[[int, int], None]) -> tuple[str, Path]:
+    """Return name and store of the data set, or of several with + between them."""
+    if "+" not in spec or Path(spec).exists():
+        return data.prepare(spec, numbers, out, progress)
+    from benchmark import _joined
+
+    return _joined.prepare(spec, numbers, out, progress)
+
+
+def _arms(ground: _Ground) -> Iterable[_Arm]:
+    """Yield the arms, drawn and checked for leaks; without a suite that varies something the one that is all."""
+    vary = arms.stated(ground.suite.vary) if ground.suite else {}
+    given = splits.read(splits.split_path(ground.store), ground.store)
+    whole = splits.cap(given, ground.counts)
+    pairs = arms.copies(ground.store, given.unit) if "domain" in vary else None
+    if pairs is None:  # what is drawn from it lies within it
+        leaks.refuse([leaks.near_duplicates(ground.store, whole.parts, splits.split_hash(whole))])
+    found, among = arms.of(vary, ground.store)
+    batch = profile(ground.asked, ground.profile, ground.suite).budget.batch
+    for arm in found:
+        split = arms.draw(whole, ground.store, arm, among, ground.counts)
+        arms.refuse_copies(split, pairs or ())
+        stretch, store = arms.stretch(whole, split, arm, batch), arms.store_of(ground.store, arm, ground.asked.out)
+        if store != ground.store:  # other pixels of the same patches
+            split = splits.from_parts(store, split.parts, split.unit)
+        yield _Arm(arm, store, split, stretch)
+
+
+def _plan(ground: _Ground, arm: _Arm) -> Plan:
+    """Return the plan of an arm, its split written."""
+    suite, arrays = ground.suite, patchset.arrays(arm.store)
+    asked = arms.asked(ground.asked, arm.values)
+    numbers = profile(asked, ground.profile, suite)
     default = suite.bands if suite else "hls"
     entries = bands.choose(arrays.bands, asked.bands or default)
     common = Cell(
@@ -62,31 +136,45 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
         family="",
         study_id="",
         note="",
-        data=name,
+        data=ground.data,
         fingerprint=arrays.fingerprint,
-        split=splits.split_hash(split),
+        split=splits.split_hash(arm.split),
         bands=entries,
-        profile=profile.name,
+        profile=numbers.name,
         seed=0,
         trials=0,
-        cap=profile.cap,
-        device=device,
-        budget=profile.budget,
-        latency=profile.latency,
-        allowance=profile.allowance,
-        labels=labels,
+        cap=numbers.cap,
+        device=ground.device,
+        budget=numbers.budget,
+        latency=numbers.latency,
+        allowance=numbers.allowance,
+        labels=asked.labels,
     )
-    own = _own_epochs(rows, controls, suite.epochs) if suite and asked.epochs is None else {}
+    own = _own_epochs(ground.rows, ground.controls, suite.epochs) if suite and asked.epochs is None else {}
     cells = [
-        replace(cell, circular=_circular(row, entries, arrays))
-        for row in rows
-        for cell in _cells(row, common, profile, sums.get(row.name, ""), absent, own)
+        replace(cell, circular=circular(row, entries, arrays))
+        for row in ground.rows
+        for cell in _cells(row, common, numbers, ground, own, arm.stretch)
     ]
     cells.sort(key=lambda cell: cell.tuned)  # stable: every row with its defaults first, then every tuned one
+    plan = Plan(_name(ground, default, arm.values), tuple(cells), arm.store, _written(arm.split, asked.out))
     of_suite = suite.name if suite else ""
-    title = f"{name}-{of_suite or profile.name}{_distinction(asked, default)}{labels and f'-{labels}'}"
-    plan = Plan(title, tuple(cells), store, split_file, weights=files, storage=asked.storage)
-    return replace(plan, controls=controls, suite=of_suite)
+    known = {"weights": ground.files, "storage": asked.storage, "controls": ground.controls}
+    return replace(plan, suite=of_suite, arm=arm.values, **known)
+
+
+def _name(ground: _Ground, default: str, arm: arms.Arm) -> str:
+    """Return the name of a plan: data, suite or profile, what the user gave, and the arm."""
+    asked = ground.asked
+    said = f"{ground.data}-{ground.suite.name if ground.suite else ground.profile}{_distinction(asked, default)}"
+    return "-".join(filter(None, (said, asked.labels, arms.words(arm))))
+
+
+def _written(split: splits.Split, out: Path) -> Path:
+    """Write a split where runs find it; return the file."""
+    file = out / "splits" / f"{splits.split_hash(split)[:16]}.split.json"
+    splits.write(split, file)
+    return file
 
 
 def _distinction(asked: Asked, default: str) -> str:
@@ -107,17 +195,6 @@ def _rows(names: Sequence[str], suite: suites.Suite | None, profile: Profile) ->
     return catalog.choose(names, everything, among), catalog.choose(named, (), among)
 
 
-def _split(asked: Asked, profile: Profile, store: Path) -> tuple[splits.Split, Path]:
-    """Return the split that a run uses, and the file of it."""
-    split = splits.read(splits.split_path(store), store)
-    if profile.cuts or asked.data in catalog.sources():
-        split = splits.cap(split, profile.patches)
-    leaks.refuse([leaks.near_duplicates(store, split.parts, splits.split_hash(split))])
-    file = asked.out / "splits" / f"{splits.split_hash(split)[:16]}.split.json"
-    splits.write(split, file)
-    return split, file
-
-
 def _with_controls(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
     """Return the rows with the control of each beside it, and the names of those that came in so."""
     wanted = {row.name for row in rows}
@@ -132,7 +209,7 @@ def _own_epochs(rows: Iterable[Row], controls: Sequence[str], own: Mapping[str, 
 
 
 def _cells(
-    row: Row, common: Cell, profile: Profile, checksum: str, absent: Mapping[str, str], own: Mapping[str, int]
+    row: Row, common: Cell, profile: Profile, ground: _Ground, own: Mapping[str, int], stretch: float
 ) -> Iterable[Cell]:
     """Yield the cells of a row: the defaults with every seed, then the tuned ones.
 
@@ -140,11 +217,11 @@ def _cells(
         row: the row.
         common: what all cells share.
         profile: the numbers.
-        checksum: of its checkpoint.
-        absent: row -> why it cannot run.
+        ground: holds its checksum, and why it cannot run.
         own: row -> epochs that a suite gives it, or the row it controls, instead of the profile's times its factor.
+        stretch: what the epochs of the arm are multiplied by.
     """
-    epochs = own.get(row.name) or max(1, round(common.budget.epochs * row.epochs))
+    epochs = own.get(row.name) or common.budget.epochs * row.epochs
     cell = replace(
         common,
         row=row.name,
@@ -153,58 +230,16 @@ def _cells(
         note=row.note,
         factors=dict(row.factors),
         control=row.control,
-        budget=replace(common.budget, epochs=epochs),
-        weights=checksum,
+        budget=replace(common.budget, epochs=max(1, round(epochs * stretch))),
+        weights=ground.sums.get(row.name, ""),
         device=common.device if "torch" in row.needs else "cpu",
         code=catalog.code_hash(row),
-        absent=absent.get(row.name, "") or _missing_package(row),
+        absent=ground.absent.get(row.name, "") or _missing_package(row),
     )
     tuned = [profile.trials] if row.space is not None and profile.trials > 1 and not cell.absent else []
     for trials in (0, *tuned):
         for seed in range(profile.seeds):
             yield replace(cell, seed=seed, trials=trials)
-
-
-def _profile(asked: Asked, suite: suites.Suite | None) -> Profile:
-    """Return the profile with the suite's and, above these, the user's own numbers in it.
-
-    `study` is the default with a GPU, else `quick`.
-    """
-    default = "study" if asked.device != "cpu" and cuda_devices() else "quick"
-    name = asked.profile or (suite.profile if suite else None) or default
-    if name not in PROFILES:
-        raise UserError(f"no profile is called '{name}'; profiles are {', '.join(PROFILES)}")
-    chosen = suite.numbers(PROFILES[name]) if suite else PROFILES[name]
-    chosen = replace(
-        chosen,
-        seeds=asked.seeds or chosen.seeds,
-        trials=chosen.trials if asked.trials is None else asked.trials,
-        budget=replace(chosen.budget, epochs=asked.epochs or chosen.budget.epochs),
-        cuts=chosen.cuts and not asked.whole,
-    )
-    if asked.budget_seconds is not None:
-        chosen = _by_time(chosen, asked)
-    if asked.patches is None:
-        return chosen
-    if asked.whole:
-        raise UserError("--whole and --patches contradict each other; give one of them")
-    return suites.cut(chosen, _numbers(asked.patches))
-
-
-def _by_time(profile: Profile, asked: Asked) -> Profile:
-    """Return the profile with so many seconds for each row, and as many trials as fit in."""
-    if asked.trials is not None:
-        raise UserError("--budget-seconds and --trials contradict each other; give one of them")
-    seconds = asked.budget_seconds or 0.0
-    return replace(profile, trials=MANY, cap=seconds, allowance=seconds)
-
-
-def _numbers(text: str) -> dict[str, int]:
-    """Return the numbers of patches by part that the user typed."""
-    words = text.split(",")
-    if len(words) != len(splits.PARTS) or not all(word.strip().isdecimal() and int(word) for word in words):
-        raise UserError(f"--patches takes how many train, choose and test, as in 16,8,8, and not '{text}'")
-    return dict(zip(splits.PARTS, map(int, words), strict=True))
 
 
 def torch_device(asked: str | None) -> str:
@@ -242,26 +277,6 @@ def _find_weights(rows: Iterable[Row], asked: Asked) -> tuple[dict[str, str], di
         files[row.name] = str(path)
         sums[row.name] = weights.checksum(path, asked.out / "weights.json")
     return files, absent, sums
-
-
-def _missing_maps(row: Row, arrays: patchset.Arrays) -> list[str]:
-    """Return the masks of others that a row is, and that these data do not hold."""
-    return [name for name in row.reads if name != "land" and name not in arrays.attrs.get("maps", ())]
-
-
-def _circular(row: Row, entries: Sequence[str], arrays: patchset.Arrays) -> tuple[str, ...]:
-    """Return the bands that the label derives from and that the row sees, itself or through a mask that it reads.
-
-    SOURCE comes first where the mask is of the algorithm that made the label.
-    """
-    if row.family == "floor":  # it looks at no band
-        return ()
-    maps = arrays.attrs.get("maps", {})
-    masks = [name for name in row.reads if name in maps]
-    seen = {band for name in masks for band in maps[name]} if masks else {bands.true_name(entry) for entry in entries}
-    derived = arrays.attrs.get("label_bands")
-    found = (UNKNOWN,) if derived is None else tuple(band for band in derived if band in seen)
-    return (SOURCE, *found) if set(row.reads) & set(arrays.attrs.get("label_maps", ())) else found
 
 
 def _missing_package(row: Row) -> str:

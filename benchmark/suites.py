@@ -10,6 +10,10 @@ trials = 0
 patches = { train = 16, val = 8, test = 8 }
 budget = { epochs = 20, batch = 8, pixels = 200000, orientations = 8 }
 epochs = { "prithvi-300-random-frozen" = 5 }  # of single rows
+data = "simulated"                            # where --data is not given
+size = 112                                    # rows and columns of a simulated patch
+vary = { train = [10, 100], subset = [0, 1] } # every combination is an arm: a plan of its own (see `arms`)
+at.quick = { patches = { train = 64 } }       # what is other with a profile
 """
 
 from __future__ import annotations
@@ -22,12 +26,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
-from benchmark import ROOT, catalog
+from benchmark import ROOT, arms, catalog
 from benchmark.api import Row, UserError
 from benchmark.profiles import PROFILES, Profile
 
 Positive = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=32)]
+Patches = dict[Literal["train", "val", "test"], Positive]
 FOLDER = ROOT / "benchmark" / "suites"
+DATA = "simulated"  # data set where neither the user nor a suite names one
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _SAID = {"missing": "is missing", "unexpected_keyword_argument": "is no key of a suite"}
 
@@ -45,6 +52,20 @@ class Numbers:
 
 @with_config(_STRICT)
 @dataclass(frozen=True)
+class Changes:
+    """What of a suite is other with a profile; None stands for the suite's own."""
+
+    rows: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    seeds: Positive | None = None
+    trials: Annotated[int, Field(ge=0)] | None = None
+    size: Size | None = None
+    patches: Patches | None = None
+    budget: Numbers | None = None
+    vary: dict[str, list[Any]] | None = None
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
 class Suite:
     """A comparison.
 
@@ -58,6 +79,10 @@ class Suite:
         patches: at most, by part; a given data set is cut to them.
         budget: for all rows.
         epochs: of single rows, whatever factor a row has of its own.
+        data: data set where the user names none.
+        size: rows and columns of a simulated patch.
+        vary: axis -> values, see `arms`; empty for a single plan.
+        at: profile -> what is other with it.
         name: of its file.
     """
 
@@ -68,21 +93,33 @@ class Suite:
     profile: str | None = None
     seeds: Positive | None = None
     trials: Annotated[int, Field(ge=0)] | None = None
-    patches: dict[Literal["train", "val", "test"], Positive] = field(default_factory=dict)
+    patches: Patches = field(default_factory=dict)
     budget: Numbers = field(default_factory=Numbers)
     epochs: dict[str, Positive] = field(default_factory=dict)
+    data: str = DATA
+    size: Size | None = None
+    vary: dict[str, list[Any]] = field(default_factory=dict)
+    at: dict[str, Changes] = field(default_factory=dict)
     name: str = ""
 
     def chosen(self) -> list[Row]:
         """Return its rows."""
         return catalog.choose(self.rows, ())
 
+    def with_profile(self, name: str) -> Suite:
+        """Return what this suite is with a profile."""
+        if name not in self.at:
+            return self
+        stated = {f.name: getattr(self.at[name], f.name) for f in fields(Changes)}
+        return replace(self, **{key: value for key, value in stated.items() if value is not None})
+
     def numbers(self, profile: Profile) -> Profile:
         """Return a profile with what this suite states put in."""
         stated = {f.name: getattr(self.budget, f.name) for f in fields(Numbers)}
         budget = replace(profile.budget, **{name: value for name, value in stated.items() if value is not None})
         trials = profile.trials if self.trials is None else self.trials
-        changed = replace(profile, budget=budget, seeds=self.seeds or profile.seeds, trials=trials)
+        seeds, size = self.seeds or profile.seeds, self.size or profile.size
+        changed = replace(profile, budget=budget, seeds=seeds, trials=trials, size=size)
         return cut(changed, {str(part): count for part, count in self.patches.items()}) if self.patches else changed
 
 
@@ -107,7 +144,12 @@ def read(name: str) -> Suite:
         raise UserError(f"there is no suite or file '{name}'; suites are {', '.join(known())}")
     suite = replace(_parse(path), name=path.stem)
     try:
-        _check(suite)
+        for profile in (suite.profile, *suite.at):
+            _check_profile(profile)
+        for each in (suite, *map(suite.with_profile, suite.at)):
+            each.chosen()
+            arms.stated(each.vary)
+        _check_epochs(suite)
     except UserError as error:
         raise UserError(f"suite {path.name}: {error}") from None
     return suite
@@ -134,11 +176,15 @@ def _said(fault: Any) -> str:
     return f"'{where}' {_SAID.get(fault['type'], f'is not as it must be ({text})')}"
 
 
-def _check(suite: Suite) -> None:
-    """Raise UserError at a name in a suite that stands for nothing."""
-    if suite.profile not in (None, *PROFILES):
-        raise UserError(f"no profile is called '{suite.profile}'; profiles are {', '.join(PROFILES)}")
-    rows = {row.name for row in suite.chosen()}
+def _check_profile(name: str | None) -> None:
+    """Raise UserError at a profile that there is not."""
+    if name not in (None, *PROFILES):
+        raise UserError(f"no profile is called '{name}'; profiles are {', '.join(PROFILES)}")
+
+
+def _check_epochs(suite: Suite) -> None:
+    """Raise UserError at epochs of a row that the suite does not have."""
+    rows = {row.name for each in (suite, *map(suite.with_profile, suite.at)) for row in each.chosen()}
     stranger = next((name for name in suite.epochs if name not in rows), None)
     if stranger:
         raise UserError(f"'{stranger}' has epochs and is none of its rows")

@@ -1,9 +1,11 @@
 import fnmatch
+from dataclasses import asdict
 
 import pytest
 
-from benchmark import catalog, planner, splits, suites
+from benchmark import arms, catalog, planner, record, splits, suite_cost, suites
 from benchmark.api import UserError
+from benchmark.profiles import PROFILES
 
 TOML = """
 title = "Two rows"
@@ -90,6 +92,29 @@ def test_names_and_globs_choose_from_the_rows_of_the_suite(store, tmp_path, toml
         ("majority = 9", "lightgbm = 9", "'lightgbm' has epochs and is none of its rows"),
         ('"smoke"', '"smoked"', "no profile is called 'smoked'"),
         ("title =", "name = 'x'\ntitle =", "'name' is no key of a suite"),
+        ("epochs = {", "vary = 3\nepochs = {", "'vary' is not as it must be .*object"),
+        (
+            "epochs = {",
+            "vary = { trian = [1] }\nepochs = {",
+            "mine.toml: 'trian' is nothing that a suite can vary; axes",
+        ),
+        ("epochs = {", "vary = { train = [0] }\nepochs = {", "axis 'train' has the value 0; its values are percent of"),
+        ("epochs = {", "vary = { train = [] }\nepochs = {", "axis 'train' has no values"),
+        ("epochs = {", "vary = { train = [5, 5] }\nepochs = {", "axis 'train' has the value 5 twice"),
+        ("epochs = {", "vary = { subset = [0] }\nepochs = {", "axis 'subset' changes nothing without train or balance"),
+        ("epochs = {", "vary = { bands = [['S1', 3]] }\nepochs = {", r"axis 'bands' has the value \['S1', 3\]"),
+        (
+            "epochs = {",
+            "vary = { labels = ['flip-2'] }\nepochs = {",
+            "axis 'labels' has the value 'flip-2'; .*flip-SHARE",
+        ),
+        ("epochs = {", "vary = { epochs = [true] }\nepochs = {", "axis 'epochs' has the value True"),
+        ("epochs = {", "vary = { domain = ['a=b'] }\nepochs = {", "axis 'domain' has the value 'a=b'; .*SIDE -> SIDE"),
+        ("epochs = {", "at.quik = { seeds = 1 }\nepochs = {", "no profile is called 'quik'"),
+        ("epochs = {", "at.quick = { sedes = 1 }\nepochs = {", "'at.quick.sedes' is no key of a suite"),
+        ("epochs = {", "at.quick = { rows = ['unett'] }\nepochs = {", "no row is called 'unett'"),
+        ("epochs = {", "at.quick = { vary = { x = [1] } }\nepochs = {", "'x' is nothing that a suite can vary"),
+        ("epochs = {", "size = 8\nepochs = {", "'size' is not as it must be .*greater than or equal to 32"),
         ("title =", "title", "suite mine.toml is not TOML"),
     ],
 )
@@ -111,6 +136,48 @@ def test_the_suites_that_come_along_can_be_read(name):
     assert suite.title
     assert suite.why
     assert suite.chosen()
+
+
+def test_a_suite_is_another_with_a_profile(store, tmp_path, toml):
+    other = 'at.quick = { rows = ["majority"], seeds = 1, patches = { train = 2 }, size = 64 }\nepochs = {'
+    text = toml(TOML.replace("epochs = {", other))
+    plan = make(store, tmp_path, suite=text)
+    assert (len({cell.row for cell in plan.cells}), sizes(plan)) == (4, (3, 2, 1))
+    plan = make(store, tmp_path, suite=text, profile="quick")
+    assert ({cell.row for cell in plan.cells}, {cell.seed for cell in plan.cells}) == ({"majority"}, {0})
+    assert sizes(plan)[0] == 2
+    suite = suites.read(text)
+    assert [suite.with_profile(name).numbers(PROFILES[name]).size for name in ("smoke", "quick")] == [32, 64]
+
+
+def test_a_suite_may_name_its_data(store, tmp_path, toml):
+    text = toml(TOML.replace("epochs = {", f'data = "{store}"\nepochs = {{'))
+    assert make(store, tmp_path, suite=text, data=None).store == store
+    with pytest.raises(UserError, match="no data set or folder 'elsewhere'"):
+        make(store, tmp_path, suite=text, data="elsewhere")
+
+
+@pytest.mark.parametrize("name", suites.known())
+def test_the_arms_that_come_along_are_sound_with_every_profile(name):
+    for profile in PROFILES:
+        suite = suites.read(name).with_profile(profile)
+        assert set(arms.stated(suite.vary)) == set(suite.vary)
+        assert suite.chosen()
+
+
+def test_what_a_suite_costs_is_told_from_records(store, tmp_path, toml):
+    out = tmp_path / "out"
+    text = TOML.replace("epochs = {", "vary = { train = [10, 50, 100] }\nepochs = {").replace('bands = "shuffled"', "")
+    suite = suites.read(toml(text))
+    assert suite_cost.cost(suite, out) == suite_cost.Cost("24", "?")
+    plan = make(store, tmp_path, suite=toml(), profile="smoke")
+    for cell in plan.cells:
+        done = record.Record(cell.key, asdict(cell), record.OK, patches=["a", "b"], pixels=2 * 32**2, seconds=30.0)
+        record.write(done, cell.folder(out))
+    # 4 rows, 3 arms, 2 seeds; 30 s for as many train patches (3) of as many pixels as the suite has
+    assert suite_cost.cost(suite, out) == suite_cost.Cost("24", "0.2")
+    word = suites.read(toml(text.replace("train = [10, 50, 100]", "domain = ['leave-one-out:biome']")))
+    assert suite_cost.cost(word, out) == suite_cost.Cost("16+", "0.1+")
 
 
 # Runs of the study, from its repository: name -> row, epochs.
