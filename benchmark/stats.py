@@ -11,7 +11,7 @@ import numpy as np
 
 RESAMPLES = 2000
 ALPHA, POWER = 0.05, 0.8
-_SCENES, _SEEDS = 0, 1  # streams of random numbers: as many scenes as seeds must not be drawn alike
+SCENES, SEEDS = 0, 1  # streams of random numbers: as many scenes as seeds must not be drawn alike
 Score = Callable[[np.ndarray], np.ndarray]  # counts (..., k) -> score (...)
 
 
@@ -66,13 +66,13 @@ def resample(counts: np.ndarray, score: Score, resamples: int = RESAMPLES, seed:
     """
     flat = np.moveaxis(np.asarray(counts, np.float64), 1, 0)
     scenes = len(flat)
-    weights = (np.ones((1, scenes)), _weights(scenes, resamples, seed, _SCENES), 1 - np.eye(scenes))
+    weights = (np.ones((1, scenes)), drawn_times(scenes, resamples, seed, SCENES), 1 - np.eye(scenes))
     whole, *parts = (score(np.tensordot(weight, flat, 1)) for weight in weights)
     return Draws(whole[0], *parts)
 
 
 @cache
-def _weights(units: int, resamples: int, seed: int, stream: int) -> np.ndarray:
+def drawn_times(units: int, resamples: int, seed: int, stream: int) -> np.ndarray:
     """Return how often each unit is drawn, (resamples, units); a single unit always is."""
     rng = np.random.default_rng([units, seed, stream])
     return rng.multinomial(max(1, units - 1), np.full(units, 1 / units), size=resamples)
@@ -187,7 +187,7 @@ def _estimate(
     mean = float(np.mean(each)) if seeds else math.nan
     if scenes < 2 or math.isnan(mean):
         return mean, math.nan, math.nan, seeds, scenes, math.nan, math.nan
-    share = _weights(seeds, len(drawn), seed, _SEEDS)
+    share = drawn_times(seeds, len(drawn), seed, SEEDS)
     error = float(np.nanstd((drawn * share).sum(1) / share.sum(1), ddof=1))
     freedom = _freedom(each, without.mean(1))
     reach = float(stdtrit(freedom, 1 - ALPHA / 2)) * error

@@ -42,6 +42,7 @@ DATA_CONTRACTS = CONTRACTS | {"benchmark.granule", "benchmark.patchset", "benchm
 VIEWS = {
     *("tables", "plots", "gallery", "report", "track", "effects", "pairs", "comparisons", "cards", "published", "gate"),
     *("calibration_table", "strata_table", "shape_table", "optimism", "views"),
+    *("study_table", "study_report", "across", "sync"),
 }
 
 
