@@ -39,7 +39,10 @@ def run(
         list[str] | None,
         typer.Argument(help="Row names, globs, or 'all' for those of the suite or profile.", show_default=False),
     ] = None,
-    data: Annotated[str, typer.Option(help="'simulated', a patch folder, or a Zarr patch set.")] = "simulated",
+    data: Annotated[
+        str | None,
+        typer.Option(help="'simulated' (default), a patch folder, a Zarr patch set, or several with +."),
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="Rows, bands and numbers of a suite (see `list`) or a TOML file.")
     ] = None,
@@ -72,6 +75,10 @@ def run(
     device: Device = None,
     storage: Annotated[str, typer.Option(help="Optuna storage URL; default: a journal file.")] = "",
     tracking_uri: Tracking = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="'local': workers on this machine, or the address of a Dask scheduler; default: one by one."),
+    ] = None,
 ) -> None:
     """Train, tune, score, time and compare rows on the same pixels; finished work is not repeated."""
     if not rows and suite is None:
@@ -96,7 +103,7 @@ def run(
         budget_seconds=budget_seconds,
         labels=labels,
     )
-    raise typer.Exit(cli_run.run(asked, fresh, tracking_uri))
+    raise typer.Exit(cli_run.run(asked, fresh, tracking_uri, scheduler))
 
 
 @app.command("list")
@@ -115,14 +122,26 @@ def list_rows(
 @app.command()
 @user_errors
 def report(
-    plan: Annotated[str | None, typer.Argument(help="Name of a plan, e.g. simulated-quick; default: the last.")] = None,
+    plan: Annotated[
+        str | None,
+        typer.Argument(help="A plan or suite, e.g. simulated-quick or simulated-bands; default: the last."),
+    ] = None,
     out: Out = Path("results"),
     tracking_uri: Tracking = None,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Only copy into MLflow what it lacks, of all plans; nothing is drawn anew.")
+    ] = False,
 ) -> None:
     """Rebuild leaderboard, plots, report and MLflow from stored records alone."""
-    from benchmark import cli_run
+    from benchmark import cli_views, root
 
-    cli_run.views(cli_run.stored_plan(out, plan), out, tracking_uri)
+    if plan and sync:
+        raise UserError("--sync copies all plans; leave the name out")
+    root.fetch_all(out)
+    if sync:
+        raise typer.Exit(cli_views.sync(out, tracking_uri))
+    cli_views.views(cli_views.stored_plans(out, plan), out, tracking_uri)
+    root.publish(out)
 
 
 @app.command()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
-from benchmark import bands, catalog, suites
+from benchmark import arms, bands, catalog, suites
 from benchmark.api import Row
-from benchmark.cli_run import console
+from benchmark.cli_views import console
 from benchmark.profiles import PROFILES
+from benchmark.suite_cost import ASSUMED, cost
 
 
 def rows(names: Sequence[str]) -> None:
@@ -31,8 +34,12 @@ def _told(row: Row) -> str:
     )
 
 
-def everything() -> None:
-    """Print rows, data sets, profiles, suites and band sets."""
+def everything(out: Path = Path("results")) -> None:
+    """Print rows, data sets, profiles, suites and band sets.
+
+    Args:
+        out: holds the records that the hours of suites are estimated from.
+    """
     _print("Rows", ("row", "rows", "family", "note"), collapsed(catalog.rows().values()))
     for text in catalog.names():
         console.print(f"by name as well: {escape(text)}")
@@ -41,9 +48,18 @@ def everything() -> None:
     _print("Data sets", ("name", "what it is"), made)
     sizes = [(p.name, _numbers(p.patches), p.budget.epochs, p.trials, p.seeds) for p in PROFILES.values()]
     _print("Profiles", ("name", "train/val/test patches", "epochs", "trials", "seeds"), sizes)
-    stated = [(name, suites.read(name)) for name in suites.known()]
-    _print("Suites", ("name", "what it is", "why"), [(name, suite.title, suite.why) for name, suite in stated])
+    _print("Suites", ("name", "runs", "hours", "what it is", "why"), map(_suite, suites.known(), repeat(out)))
+    console.print(f"{escape(ASSUMED)}\n")
+    axes = [(name, axis.about) for name, axis in arms.AXES.items()]
+    _print("What a suite can vary", ("axis", "values"), axes)
     _print("Band sets", ("name", "bands"), list(bands.SETS.items()))
+
+
+def _suite(name: str, out: Path) -> tuple[str, str, str, str, str]:
+    """Return the line of a suite."""
+    suite = suites.read(name)
+    said = cost(suite, out)
+    return name, said.runs, said.hours, suite.title, suite.why
 
 
 def collapsed(found: Iterable[Row]) -> list[tuple[str, int, str, str]]:

@@ -43,11 +43,11 @@ def predict(
     device: Device = None,
 ) -> None:
     """Write the cloud masks of whole products, as CF NetCDF, with a model that `run` has trained."""
-    from benchmark import cli_run, planner, trained
+    from benchmark import cli_views, planner, trained
 
     folder = Path(method)
     if _is_row(method) or not folder.is_dir():
-        folder = trained.find(cli_run.stored_plan(results, plan), results, method)
+        folder = trained.find(cli_views.stored_plan(results, plan), results, method)
     model = trained.load(folder.resolve(), planner.torch_device(device), weights_dir, results / "weights.json")
     if threshold == Threshold.VALIDATION:
         model = trained.at_chosen_threshold(model)

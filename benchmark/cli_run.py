@@ -2,50 +2,59 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shlex
-import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmark import optimism, planner, record, runner, splits
+from benchmark import _urls, arms, cli_views, optimism, planner, record, root, runner, splits, tune
 from benchmark._files import alone
-from benchmark.api import UserError
-from benchmark.plan import Plan, from_json
+from benchmark.cli_views import console
+from benchmark.plan import Plan
 
-console = Console()
-if not console.is_terminal:
-    console.width = 140  # a log is not wrapped at the 80 columns of an unknown terminal
 STYLE = {record.OK: "green", record.NOT_RUN: "yellow", record.FAILED: "red", record.TIMEOUT: "red"}
 
 
-def run(asked: planner.Asked, fresh: bool, tracking_uri: str | None) -> int:
-    """Run what the user asked for and write the views; return the exit status, 1 if a row failed."""
+def run(asked: planner.Asked, fresh: bool, tracking_uri: str | None, scheduler: str | None) -> int:
+    """Run what the user asked for and write the views; return the exit status, 1 if a row failed.
+
+    Args:
+        asked: what to run.
+        fresh: run finished cells again.
+        tracking_uri: of MLflow; None: a store in the output folder.
+        scheduler: as in `cluster.run`; None: one cell after the other from this process.
+    """
+    out = asked.out
+    if asked.storage:
+        tune.reach(asked.storage)
+    root.fetch_all(out)
     with _progress() as progress:
         task = progress.add_task("data set", total=None)
-        plan = planner.make(asked, lambda done, total: progress.update(task, completed=done, total=total))
-    plan = replace(plan, command=_typed())
-    console.print(f"{plan.name}: {_sizes(plan)} patches, bands {', '.join(plan.cells[0].bands)}")
-    if plan.controls:
-        console.print(f"run beside the rows they are controls of: {', '.join(plan.controls)}")
-    with alone(asked.out / "run.lock", f"another run is at work in {asked.out}"):
-        planner.save(plan, asked.out)
-        failed = _run_cells(plan, asked.out, fresh)
-        _measure_optimism(plan, asked.out)
-        views(plan, asked.out, tracking_uri)
+        plans = planner.plans(asked, lambda done, total: progress.update(task, completed=done, total=total))
+    plans = [replace(plan, command=_typed()) for plan in plans]
+    for plan in plans:
+        console.print(f"{plan.name}: {_sizes(plan)} patches, bands {', '.join(plan.cells[0].bands)}")
+    if plans[0].controls:
+        console.print(f"run beside the rows they are controls of: {', '.join(plans[0].controls)}")
+    with alone(out / "run.lock", f"another run is at work in {out}"):
+        cli_views.save(plans, out)
+        root.publish(out)
+        failed = _run_cells(plans, out, fresh, scheduler)
+        if len(plans) == 1:
+            _measure_optimism(plans[0], out)
+        cli_views.views(plans, out, tracking_uri)
+        root.publish(out)
     return 1 if failed else 0
 
 
 def _typed() -> str:
     """Return the command as it was typed, without the user and password of a URL."""
-    return re.sub(r"://[^/@\s]+@", "://***@", shlex.join(["python", "-m", "benchmark", *sys.argv[1:]]))
+    return shlex.join(["python", "-m", "benchmark", *map(_urls.shown, sys.argv[1:])])
 
 
 def _sizes(plan: Plan) -> str:
@@ -54,19 +63,34 @@ def _sizes(plan: Plan) -> str:
     return ", ".join(f"{part} {len(used[part])} of {len(there[part])}" for part in used)
 
 
-def _run_cells(plan: Plan, out: Path, fresh: bool) -> int:
+def _run_cells(plans: Sequence[Plan], out: Path, fresh: bool, scheduler: str | None) -> int:
     """Run the cells under a progress bar and say how each ended; return how many failed."""
     failed = 0
+    of = {cell.folder(Path()): arms.words(plan.arm) for plan in reversed(plans) for cell in plan.cells}
     with _progress() as progress:
-        task = progress.add_task("rows", total=len(plan.cells))
-        for step in runner.run([plan], out, fresh):
-            name = f"{step.cell.row}{' tuned' if step.cell.tuned else ''} seed {step.cell.seed}"
+        task = progress.add_task("rows", total=len(runner.tasks(plans)))
+        for step in _steps(plans, out, fresh, scheduler):
+            arm = of[step.cell.folder(Path())]
+            name = f"{step.cell.row}{' tuned' if step.cell.tuned else ''} seed {step.cell.seed}{arm and f' ({arm})'}"
             progress.update(task, completed=step.done, description=f"{name} {escape(step.said)[:60]}")
             if step.record is not None:
                 progress.console.print(_verdict(name, step))
                 failed += step.record.status in (record.FAILED, record.TIMEOUT)
-        progress.update(task, completed=len(plan.cells), description="rows")
+        progress.update(task, description="rows")
     return failed
+
+
+def _steps(plans: Sequence[Plan], out: Path, fresh: bool, scheduler: str | None) -> Iterator[runner.Step]:
+    """Yield the steps of a run, here or on a cluster."""
+    if scheduler is not None:
+        from benchmark import cluster
+
+        yield from cluster.run(plans, out, fresh, scheduler)
+        return
+    for step in runner.run(plans, out, fresh):
+        if step.record is not None:
+            root.deliver(step.cell, out)
+        yield step
 
 
 def _measure_optimism(plan: Plan, out: Path) -> None:
@@ -95,58 +119,6 @@ def _verdict(name: str, step: runner.Step) -> str:
         return f"[{STYLE[status]}]{status:>8}[/] {name}: {escape(done.reason)}"
     how = "kept from before" if step.reused else f"{done.seconds:.1f} s"
     return f"[{STYLE[status]}]{status:>8}[/] {name}: validation Jaccard {done.validation:.3f} ({how})"
-
-
-def views(plan: Plan, out: Path, tracking_uri: str | None) -> None:
-    """Write leaderboard, plots, report and MLflow of a plan; without MLflow the rest still stands.
-
-    The output folder holds the views of the last plan, `reports/` in it those of every plan.
-    """
-    from benchmark import evidence, report, tables, track
-
-    for fingerprint, truth in {(cell.fingerprint, cell.truth(out)) for cell in plan.cells}:
-        evidence.complete(plan.store, fingerprint, truth)
-    frame = tables.leaderboard(plan, out)
-    page = report.write_report(plan, out, frame)
-    _keep_apart(plan, out)
-    console.print(tables.summary(frame))
-    console.print(f"leaderboard {out / 'leaderboard.md'}, report {page}")
-    try:
-        track.push(plan, out, tracking_uri, frame)
-    except track.TrackingError as error:
-        console.print(f"[yellow]MLflow was not updated: {escape(str(error))}; `report` does it later[/]")
-
-
-def _keep_apart(plan: Plan, out: Path) -> None:
-    """Copy the views of a plan, which the next plan's will replace, into a folder of its name."""
-    from benchmark.views import FILES
-
-    folder = out / "reports" / plan.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for path in (path for pattern in (*FILES, "plots", "report.html") for path in out.glob(pattern)):
-        if path.is_dir():
-            shutil.copytree(path, folder / path.name)
-        else:
-            shutil.copy2(path, folder)
-
-
-def stored_plan(out: Path, name: str | None) -> Plan:
-    """Return a plan that was run before: the one named, else the last.
-
-    Raises:
-        UserError: there is none.
-    """
-    plans = sorted((out / "plans").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    if not plans:
-        raise UserError(f"nothing was run into {out} yet; start with `python -m benchmark run all`")
-    chosen = plans[-1] if name is None else out / "plans" / f"{name}.json"
-    if chosen not in plans:
-        raise UserError(f"no plan is called '{name}'; plans are {', '.join(path.stem for path in plans)}")
-    try:
-        return from_json(json.loads(chosen.read_text()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"plan {chosen} cannot be read: {type(error).__name__} {error}") from None
 
 
 def _progress() -> Progress:

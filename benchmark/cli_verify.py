@@ -31,7 +31,7 @@ def verify(path: Kept, out: Into = None) -> None:
     """Make a stored run again and say what of it is the same: exit status 0 where it reproduces, 1 where not."""
     from benchmark import verify as work
     from benchmark._files import alone
-    from benchmark.cli_run import console
+    from benchmark.cli_views import console
 
     stored = work.find(path)
     console.print(_told(stored), highlight=False)

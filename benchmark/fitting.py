@@ -197,9 +197,10 @@ def search(bench: Bench, default: Record) -> tune.Tuned:
         try:
             fitted = fit(bench, changes, report, left if cell.allowance else None)
         except Exception:
-            shutil.rmtree(_training(bench, changes))
+            shutil.rmtree(_training(bench, changes), ignore_errors=True)
             raise
-        shutil.rmtree(_training(bench, changes))  # what a fit that was ended by a signal has left stays for the next
+        # What a fit that was ended by a signal has left stays for the next; another worker may try the same values.
+        shutil.rmtree(_training(bench, changes), ignore_errors=True)
         # On a GPU the winner is fitted again: a network kept there would count in the next trial's memory.
         return (fitted if cell.device == "cpu" else None), fitted.validation
 

@@ -125,7 +125,7 @@ class Plan:
     split: Path
     command: str = ""
     weights: dict[str, str] = field(default_factory=dict)
-    storage: str = ""
+    storage: str = field(default="", repr=False)  # it may hold a password
     controls: tuple[str, ...] = ()
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     suite: str = ""

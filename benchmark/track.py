@@ -10,18 +10,16 @@ import logging
 import math
 import os
 import re
-import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
+from benchmark import _urls
 from benchmark.api import UserError, digest
 from benchmark.lines import COSTS, FACTS, INTERVAL, OUTLINE, Line, values
 from benchmark.plan import Cell, Plan
@@ -41,7 +39,14 @@ LARGEST_MODEL = 64 * 2**20  # bytes; a larger one stays where it is
 LOG_TAIL = 64 * 2**10  # bytes
 LONGEST = 500  # characters of a parameter: what MLflow servers before 2.0 take
 BATCH = {"metrics": 1000, "params": 100}  # MLflow's limits for one request
-PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+# A server that went away is asked for a quarter of a minute, one that hangs for two minutes; MLflow's own: 4 and 16.
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that serve other things than runs
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with its password
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 MEASURES = tuple(dict.fromkeys((*INTERVAL, *SCORES, *PROBABILITY_SCORES, *OUTLINE, *COSTS, *FACTS)))
 
 
@@ -54,10 +59,19 @@ def default_uri(out: Path) -> str:
     return f"sqlite:///{out.resolve() / 'mlflow.db'}"
 
 
-def push(plan: Plan, out: Path, uri: str | None = None, frame: DataFrame | None = None) -> None:
+def push(
+    plan: Plan, out: Path, uri: str | None = None, frame: DataFrame | None = None, pages: Path | None = None
+) -> int:
     """Copy the records of a plan into MLflow; tables, pictures and report as `report.write_report` left them.
 
-    The leaderboard is made and written again unless `frame` is the one that the report was written from.
+    Returns how many records were copied, those not counted that were there already.
+
+    Args:
+        plan: whose records.
+        out: root of what is kept.
+        uri: of the tracking store; None: the default one.
+        frame: the leaderboard that the report was written from; None: it is made and written again.
+        pages: where tables, pictures and report lie; None: in `out`.
 
     Raises:
         TrackingError: the tracking store is not there, or refuses.
@@ -70,10 +84,9 @@ def push(plan: Plan, out: Path, uri: str | None = None, frame: DataFrame | None 
     with _connected(uri) as client:
         experiment = _experiment(client, plan.name, None if uri.startswith(("http", "databricks")) else out)
         known = _known(client, experiment)
-        parent = _push_parent(client, experiment, known.get(PARENT), plan, frame, out)
-        for cell, kept in records:
-            if kept.status != NOT_RUN:
-                _push_cell(client, experiment, known, parent, plan, cell, kept, out)
+        parent = _push_parent(client, experiment, known.get(PARENT), plan, frame, pages or out)
+        ended = [(cell, kept) for cell, kept in records if kept.status != NOT_RUN]
+        return sum(_push_cell(client, experiment, known, parent, plan, cell, kept, out) for cell, kept in ended)
 
 
 def ui(out: Path, port: int) -> None:
@@ -95,8 +108,8 @@ def ui(out: Path, port: int) -> None:
 
 
 def _quiet_environment() -> dict[str, str]:
-    """Return settings under which MLflow sends no usage data, unless the user says otherwise."""
-    return {"MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true")}
+    """Return settings under which MLflow is quiet and soon gives up, unless the user says otherwise."""
+    return {name: os.environ.get(name, value) for name, value in SETTINGS.items()}
 
 
 @contextmanager
@@ -108,38 +121,17 @@ def _connected(uri: str) -> Iterator[MlflowClient]:
         os.environ |= _quiet_environment()
         for logger in loggers:
             logger.setLevel(logging.WARNING)  # without it, 100 lines on the creation of tables
-        _reach(uri)
+        _urls.check(uri)
+        _urls.reach(uri)
         from mlflow import MlflowClient
 
         yield MlflowClient(tracking_uri=uri)
     except Exception as error:
-        message = _without_credentials(f"{type(error).__name__}: {error}", uri)
-        raise TrackingError(f"MLflow at {_without_credentials(uri, uri)}: {message}") from None
+        message = _urls.hidden(f"{type(error).__name__}: {error}".partition("\n")[0], uri)
+        raise TrackingError(f"MLflow at {_urls.shown(uri)}: {message}") from None
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _reach(uri: str) -> None:
-    """Raise at once where a store is out of reach: MLflow itself would try again for minutes."""
-    parts = urlsplit(uri)
-    if parts.scheme == "sqlite":
-        with closing(sqlite3.connect(uri.removeprefix("sqlite:///").split("?")[0])) as store:
-            store.execute("pragma schema_version")
-    elif parts.scheme in ("http", "https"):
-        import requests
-
-        requests.head(uri, timeout=5)  # any answer will do; proxies are honoured
-    elif parts.hostname and (kind := parts.scheme.split("+")[0]) in PORTS:
-        socket.create_connection((parts.hostname, parts.port or PORTS[kind]), timeout=5).close()
-
-
-def _without_credentials(text: str, uri: str) -> str:
-    parts = urlsplit(uri)
-    user, _, _ = parts.netloc.rpartition("@")
-    for secret in (f"{user}@", f"?{parts.query}", parts.query, parts.password, unquote(parts.password or "")):
-        text = text.replace(secret, "") if secret and secret not in "@?" else text
-    return text
 
 
 def _experiment(client: MlflowClient, name: str, out: Path | None) -> str:
@@ -152,19 +144,28 @@ def _experiment(client: MlflowClient, name: str, out: Path | None) -> str:
 
 
 def _known(client: MlflowClient, experiment: str) -> dict[str, Run]:
-    """Return the runs of an experiment by the cell they copy."""
+    """Return the runs of an experiment by the cell they copy; all but one of a cell are deleted.
+
+    A request that was sent again as its answer was lost, or two machines at once, may have made several.
+    """
     runs: list[Run] = []
     page = None
     while page is None or page.token:
         page = client.search_runs([experiment], page_token=page.token if page else None)
         runs += page
-    return {run.data.tags[CELL]: run for run in runs if CELL in run.data.tags}
+    known: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda run: VERSION in run.data.tags):  # whole copies come last, and stay
+        if (cell := run.data.tags.get(CELL)) in known:
+            client.delete_run(known[cell].info.run_id)
+        if cell is not None:
+            known[cell] = run
+    return known
 
 
 def _push_parent(
     client: MlflowClient, experiment: str, run: Run | None, plan: Plan, frame: DataFrame, out: Path
 ) -> str:
-    """Make or update the run that holds the leaderboard as a whole; return its id."""
+    """Make or update the run that holds the leaderboard as a whole, as its pages lie in `out`; return its id."""
     tables = [f"{name}.{kind}" for name in ("leaderboard", "effects") for kind in ("csv", "md")]
     pages = [out / name for name in (*tables, "report.html")]
     files = [path for path in (*pages, *sorted((out / "plots").glob("*.png"))) if path.exists()]
@@ -194,13 +195,15 @@ def _push_parent(
 def _push_cell(
     client: MlflowClient, experiment: str, known: Mapping[str, Run], parent: str,
     plan: Plan, cell: Cell, kept: Record, out: Path,
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Copy one record, unless the very same one was copied before; a run of an older record makes way."""
     folder = cell.folder(out)
     name, version = folder.relative_to(out).as_posix(), digest((folder / FILE).read_bytes())
     if (old := known.get(name)) is not None:
         if old.data.tags.get(VERSION) == version:
-            return
+            if old.data.tags.get("mlflow.parentRunId") != parent:  # that one was a double
+                client.set_tag(old.info.run_id, "mlflow.parentRunId", parent)
+            return False
         client.delete_run(old.info.run_id)
     # A record that the runner wrote for a child that was killed may not know when it started.
     started = datetime.fromisoformat(kept.started).timestamp() if kept.started else time.time()
@@ -218,6 +221,7 @@ def _push_cell(
     _log_files(client, run_id, folder, out)
     client.set_terminated(run_id, "FINISHED" if kept.status == OK else "FAILED", end)
     client.set_tag(run_id, VERSION, version)  # last: a copy that was cut short is made again
+    return True
 
 
 def _tags(cell: Cell, kept: Record) -> dict[str, str]:

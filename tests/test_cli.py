@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark import cli, cli_run
+from benchmark import cli, cli_run, cli_views
 
 ROOT = Path(__file__).resolve().parent.parent
 BANDS = ("BLUE", "GREEN", "RED", "NIR", "SWIR_1", "SWIR_2")
@@ -69,8 +69,8 @@ def test_patch_folder_runs(folder, tmp_path):
 
 def test_options_of_run_reach_the_plan_and_controls_are_named(folder, tmp_path, monkeypatch):
     plans = []
-    monkeypatch.setattr(cli_run, "_run_cells", lambda plan, out, fresh: plans.append(plan) or 0)
-    monkeypatch.setattr(cli_run, "views", lambda plan, out, uri: None)
+    monkeypatch.setattr(cli_run, "_run_cells", lambda given, out, fresh, scheduler: plans.extend(given) or 0)
+    monkeypatch.setattr(cli_views, "views", lambda plans, out, uri: None)
     suite, out = tmp_path / "tiny.toml", tmp_path / "out"
     suite.write_text('title = "t"\nwhy = "w"\nrows = ["majority", "prithvi-tiny-pretrained-frozen"]\nprofile = "smoke"')
     options = [

@@ -12,7 +12,7 @@ import pytest
 from record_factory import Spec, make_plan
 from typer.testing import CliRunner
 
-from benchmark import cli, cli_run, planner, record
+from benchmark import cli, cli_run, cli_views, planner, record
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ("--profile", "smoke", "--seeds", "1", "--trials", "0")
@@ -42,7 +42,7 @@ def disk(tmp_path):
 
 def run(rows, store, out, monkeypatch):
     """Run rows as the command line does, without the views; return how it ended."""
-    monkeypatch.setattr(cli_run, "views", lambda *_: None)
+    monkeypatch.setattr(cli_views, "views", lambda *_: None)
     monkeypatch.setattr(cli_run, "_measure_optimism", lambda *_: None)
     return CliRunner().invoke(cli.app, ["run", *rows, "--data", str(store), "--out", str(out), *OPTIONS])
 
@@ -130,7 +130,7 @@ def test_what_a_disk_refuses_is_a_sentence(number, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(number, os.strerror(number), str(tmp_path / "there"))
 
-    monkeypatch.setattr(cli_run, "stored_plan", fail)
+    monkeypatch.setattr(cli_views, "stored_plan", fail)
     ended = CliRunner().invoke(cli.app, ["report", "--out", str(tmp_path)])
     assert ended.exit_code == 2
     assert ended.stderr.splitlines() == [
@@ -143,6 +143,6 @@ def test_another_fault_is_not_hidden(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(cli_run, "stored_plan", fail)
+    monkeypatch.setattr(cli_views, "stored_plan", fail)
     with pytest.raises(OSError, match="Input/output"):
         CliRunner().invoke(cli.app, ["report", "--out", str(tmp_path)], catch_exceptions=False)

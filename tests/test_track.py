@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 from dataclasses import replace
 
 import pytest
 
-from benchmark import record, track
+from benchmark import _urls, record, sync, track
 from benchmark.api import UserError
 from benchmark.report import write_report
 from benchmark.tables import leaderboard, write_leaderboard
@@ -218,3 +219,85 @@ def test_log_levels_are_given_back(pushed):
 def test_pages_need_a_store(tmp_path):
     with pytest.raises(UserError, match="no MLflow store"):
         track.ui(tmp_path, 5000)
+
+
+def test_every_plan_is_copied_with_its_own_pages_and_again_nothing(tmp_path):
+    first = make_plan(tmp_path, SPECS, size=16)
+    second = replace(first, name="synthetic-few", cells=first.cells[:2])
+    said = []
+    sync.push_all([first, second], tmp_path, None, said.append)
+    assert said == [f"synthetic-quick: {COPIED} new runs", "synthetic-few: 2 new runs"]
+    assert not (tmp_path / "leaderboard.csv").exists(), "the views of the last run stay as they are"
+    _, runs = runs_of(second, tmp_path)
+    assert set(runs) == {"leaderboard", "lightgbm default seed0", "lightgbm default seed1"}
+    assert {name for name in runs["leaderboard"].data.metrics if name.startswith("jaccard/")} == {"jaccard/lightgbm"}
+    said.clear()
+    sync.push_all([first, second], tmp_path, None, said.append)
+    assert said == ["synthetic-quick: no new runs", "synthetic-few: no new runs"]
+
+
+def test_a_table_older_than_a_record_is_made_again_before_it_is_copied(tmp_path):
+    plan = make_plan(tmp_path, [Spec("a"), Spec("b", status="missing")], size=16)
+    sync.push_all([plan], tmp_path, None, print)
+    table = tmp_path / "reports" / plan.name / "leaderboard.csv"
+    os.utime(table, (1, 1))
+    table.with_suffix(".md").write_text("old")
+    sync.push_all([plan], tmp_path, None, print)
+    assert table.stat().st_mtime > 1
+    assert table.with_suffix(".md").read_text() != "old"
+
+
+def test_of_doubled_runs_the_whole_one_stays(tmp_path):
+    plan = make_plan(tmp_path, [Spec("a"), Spec("b")], size=16)
+    sync.push_all([plan], tmp_path, None, print)
+    client, runs = runs_of(plan, tmp_path)
+    for run in runs.values():
+        tags = {name: value for name, value in run.data.tags.items() if name != track.VERSION}
+        client.create_run(run.info.experiment_id, tags=tags)
+    sync.push_all([plan], tmp_path, None, print)
+    _, after = runs_of(plan, tmp_path)
+    assert {run.info.run_id for run in after.values()} == {run.info.run_id for run in runs.values()}
+
+
+def test_a_run_finds_its_parent_again(tmp_path):
+    plan = make_plan(tmp_path, [Spec("a")], size=16)
+    sync.push_all([plan], tmp_path, None, print)
+    client, runs = runs_of(plan, tmp_path)
+    client.delete_run(runs["leaderboard"].info.run_id)
+    sync.push_all([plan], tmp_path, None, print)
+    _, after = runs_of(plan, tmp_path)
+    assert after["a default seed0"].info.run_id == runs["a default seed0"].info.run_id
+    assert after["a default seed0"].data.tags["mlflow.parentRunId"] == after["leaderboard"].info.run_id
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://neph:s3cret@host:5432/db", "postgresql://***@host:5432/db"),
+        ("--storage=postgresql://neph:s3c/ret@host/db", "--storage=postgresql://***@host/db"),
+        ("postgresql://host/db?user=neph&password=s3cret", "postgresql://host/db?***"),
+        ("https://s3cret@host/x?token=s3cret", "https://***@host/x?***"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("sqlite:////home/me@here/mlflow.db", "sqlite:////home/me@here/mlflow.db"),
+        ("user@host", "user@host"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url, told):
+    assert _urls.shown(url) == told
+
+
+def test_secrets_are_hidden_in_what_others_say():
+    url = "postgresql+psycopg://neph:s3cr%40t@host/db?password=other1&sslmode=require"
+    said = f"no answer from {url}: neph:s3cr%40t refused, s3cr@t too, password=other1, other1"
+    assert not [secret for secret in ("s3cr", "other1") if secret in _urls.hidden(said, url)]
+    with pytest.raises(UserError, match="%40"):
+        _urls.check("postgresql://neph:s3cr@t@host/db")
+
+
+def test_a_server_that_hangs_ends_the_push_in_one_line(pushed):
+    plan, out = pushed
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_urls, "PATIENCE", 0.2)
+        with pytest.raises(track.TrackingError, match="timed out") as caught:
+            track.push(plan, out, f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert "\n" not in str(caught.value)

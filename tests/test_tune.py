@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from benchmark import tune
-from benchmark.api import Row
+from benchmark import _workers, tune
+from benchmark.api import Row, UserError
 from benchmark.profiles import MANY
 
 
@@ -196,3 +196,105 @@ def test_nothing_is_tried_where_the_defaults_have_spent_all(tmp_path):
     found, seen = search(tmp_path / "a.journal", trials=MANY, cap=-1.0)
     assert seen == []
     assert len(found.trials) == 1
+
+
+def test_shared_storage_gives_the_trials_of_a_journal(tmp_path):
+    journal, shared = (search(place)[1] for place in (tmp_path / "a.journal", f"sqlite:///{tmp_path}/a.db"))
+    assert shared == journal
+
+
+def test_killed_trial_of_a_shared_study_is_tried_again_once_its_worker_is_silent(tmp_path, monkeypatch):
+    monkeypatch.setattr(_workers, "GRACE", 1)
+    tried = []
+
+    class Killed(BaseException):
+        pass
+
+    def dies(changes, report, left):
+        tried.append(changes)
+        if len(tried) == 3:
+            raise Killed
+        return None, -((changes["x"] - 3) ** 2)
+
+    storage = f"sqlite:///{tmp_path}/a.db"
+    with pytest.raises(Killed):
+        search(storage, fit=dies)
+    # The database counts in whole seconds; with fewer trials than are finished or running there is nothing to ask for.
+    found, seen = search(storage, trials=4)
+    assert found.trials[3]["state"] == "fail"
+    assert seen == [tried[2]], "it has the place of the killed one, and so its values"
+    assert [trial["state"] for trial in found.trials].count("complete") == 4
+
+
+def test_worker_taken_for_dead_goes_on_and_its_trial_counts_once(tmp_path):
+    import optuna
+
+    storage = f"sqlite:///{tmp_path}/a.db"
+    late = []
+
+    def fit(changes, report, left):
+        if not late:
+            study = optuna.load_study(study_name="study", storage=storage)
+            late.append(changes)
+            study.tell(1, state=optuna.trial.TrialState.FAIL)
+        return None, -((changes["x"] - 3) ** 2)
+
+    found, _ = search(storage, trials=4, fit=fit)
+    assert [trial["state"] for trial in found.trials] == ["complete", "fail", "complete", "complete", "complete"]
+    assert found.trials[2]["params"] == {"x": late[0]["x"]}
+
+
+def test_worker_that_was_late_for_the_last_trial_gives_it_back(tmp_path):
+    import optuna
+
+    storage = f"sqlite:///{tmp_path}/a.db"
+    search(storage, trials=3)
+    study = optuna.load_study(study_name="study", storage=storage)
+    whole, looks = _workers.counted, []
+
+    def counted(study):
+        looks.append(1)
+        return whole(study)[:2] if len(looks) == 1 else whole(study)  # just before another asked
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_workers, "counted", counted)
+        assert tune._ask(study, tune.Effort(3, 60.0, 0, "study", storage)) is None
+    assert len(study.trials) == 4
+    found, seen = search(storage, trials=3)
+    assert seen == []
+    assert len(found.trials) == 3
+
+
+def test_study_whose_maker_died_before_its_first_trial_is_made_again(tmp_path, monkeypatch):
+    import optuna
+
+    monkeypatch.setattr(_workers, "GRACE", 1)
+    storage = f"sqlite:///{tmp_path}/a.db"
+    optuna.create_study(study_name="study", storage=storage, direction="maximize")
+    found, _ = search(storage, trials=3)
+    assert [trial["number"] for trial in found.trials] == [0, 1, 2]
+    assert found.trials[0]["params"] == {"x": 0.0}
+
+
+def test_trial_killed_at_its_very_end_does_not_count(tmp_path, monkeypatch):
+    """It has its seconds and no value: taken as finished it would be lost."""
+    import optuna
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*args, **options):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.Study, "tell", killed)
+        with pytest.raises(Killed):
+            search(tmp_path / "a.journal", trials=3)
+    found, _ = search(tmp_path / "a.journal", trials=3)
+    assert [trial["state"] for trial in found.trials] == ["complete", "fail", "complete", "complete"]
+
+
+def test_storage_that_nobody_serves_is_a_fault_of_the_user(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere/a\.db cannot be used") as caught:
+        tune.reach(f"sqlite:///{tmp_path}/nowhere/a.db")
+    assert "\n" not in str(caught.value)
