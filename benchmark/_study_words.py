@@ -45,12 +45,12 @@ def _name(line: Mapping[Any, Any]) -> str:
 
 
 def contests(found: Study, table: pd.DataFrame) -> list[str]:
-    """Return a sentence for each arm: which lines beat which reference, and which are beaten."""
+    """Return a sentence for each arm: which lines are above and below which reference."""
     said = []
     for arm in found.arms:
         parts = []
         for reference, lines in table[table["arm"] == arm.title].groupby("reference", sort=False):
-            parts += _split(lines, f"{reference} is beaten by", f"{reference} beats", f"against {reference} {_OPEN}")
+            parts += _split(lines, f"above {reference}:", f"below {reference}:", f"against {reference} {_OPEN}")
         if parts:
             said.append(f"At {arm.title} ({arm.patches:.0f} labelled patches): {'; '.join(parts)}.")
     return said
