@@ -23,6 +23,6 @@ check: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	if $(BIN)/python -m pip install --quiet uv; \
-	then $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[dev,embedding,intelex]'; \
-	else $(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,embedding,intelex]'; fi
+	then $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[dev,embedding,intelex,services]'; \
+	else $(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,embedding,intelex,services]'; fi
 	touch $(READY)
