@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmark import label_noise, splits
 from benchmark.api import UserError, digest
-from benchmark.plan import Value
+from benchmark.plan import Plan, Value
 from benchmark.splits import Split
 
 Arm = dict[str, Value]
@@ -218,6 +218,11 @@ def refuse_copies(split: Split, pairs: Sequence[tuple[str, str]]) -> None:
         parts = part_of.get(first), part_of.get(second)
         if None not in parts and parts[0] != parts[1]:
             raise UserError(f"patches '{first}' of {parts[0]} and '{second}' of {parts[1]} are nearly the same")
+
+
+def study(plan: Plan) -> str:
+    """Return the name of the study that a plan is an arm of: its own without the arm."""
+    return plan.name.removesuffix(f"-{words(plan.arm)}") if plan.arm else plan.name
 
 
 def words(arm: Arm) -> str:

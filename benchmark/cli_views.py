@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from benchmark import planner
+from benchmark import arms, planner
 from benchmark.api import UserError
 from benchmark.plan import Plan, from_json
 from benchmark.record import write_json
@@ -36,7 +36,7 @@ def views(plans: Sequence[Plan], out: Path, tracking_uri: str | None) -> None:
     for store, fingerprint, truth in {(p.store, cell.fingerprint, cell.truth(out)) for p in plans for cell in p.cells}:
         evidence.complete(store, fingerprint, truth)
     frames = {plan.name: _of_arm(plan, out) if len(plans) > 1 else _of_plan(plan, out) for plan in plans}
-    if plans[0].suite:
+    if plans[0].suite and (len(plans) > 1 or not plans[0].arm):  # a single arm has no page of its own
         from benchmark import study_report
 
         console.print(f"suite {plans[0].suite}: {study_report.write(plans, out, frames)}")
@@ -134,11 +134,11 @@ def stored_plans(out: Path, name: str | None) -> list[Plan]:
     Raises:
         UserError: there is none.
     """
-    arms = {file.stem: json.loads(file.read_text()) for file in (out / "plans").glob(f"*{ARMS}")}
+    groups = {file.stem: json.loads(file.read_text()) for file in (out / "plans").glob(f"*{ARMS}")}
     if name is None:
         last = stored_plan(out, None).name
-        name = next((suite for suite, names in arms.items() if last in names), last)
-    return [stored_plan(out, one) for one in arms.get(name, [name])]
+        name = next((study for study, names in groups.items() if last in names), last)
+    return [stored_plan(out, one) for one in groups.get(name, [name])]
 
 
 def save(plans: Sequence[Plan], out: Path) -> None:
@@ -146,8 +146,7 @@ def save(plans: Sequence[Plan], out: Path) -> None:
     for plan in plans:
         planner.save(plan, out)
     if len(plans) > 1:
-        name = f"{plans[0].cells[0].data}-{plans[0].suite}"
-        write_json(out / "plans" / f"{name}{ARMS}", [plan.name for plan in plans])
+        write_json(out / "plans" / f"{arms.study(plans[0])}{ARMS}", [plan.name for plan in plans])
 
 
 def _files(out: Path) -> list[Path]:

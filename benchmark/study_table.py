@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmark import record
 from benchmark._files import replacing, write_csv
+from benchmark.arms import study as study_name
 from benchmark.gate import suspects
 from benchmark.lines import STATUSES, Line
 from benchmark.plan import Cell, Plan, Value
@@ -149,7 +150,7 @@ def gather(plans: Sequence[Plan], out: Path, frames: Mapping[str, DataFrame] | N
     entries = tuple(
         entry for place, members in enumerate(groups.values()) for entry in _entries(place, members, out, kept, frames)
     )
-    return Study(f"{plans[0].cells[0].data}-{plans[0].suite}", arms, entries)
+    return Study(study_name(plans[0]), arms, entries)
 
 
 def _arm(values: dict[str, Value], members: Sequence[Plan]) -> Arm:

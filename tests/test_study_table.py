@@ -27,6 +27,7 @@ from benchmark._study_contrasts import (
 )
 from benchmark._study_draws import Stack, draw, estimate, interval, mean_of, shared
 from benchmark.api import digest
+from benchmark.arms import words
 from benchmark.plan import Plan
 from benchmark.record import FAILED, OK, Record
 from benchmark.scores import jaccard
@@ -75,9 +76,8 @@ def make_arm(out, arm, scores, train=10, seeds=(0,), scenes=6, spread=0.0, same=
                 counts = [counts_of(value(seed, i)) for i in range(scenes)]
                 told = {"status": OK, "patches": [f"p{one}" for one in names], "scenes": names, "counts": counts}
             record.write(Record(cell.key, asdict(cell), **(told | changes.get(row, {}))), cell.folder(out))
-    return Plan(
-        f"plan-{digest(str(arm))[:6]}", tuple(cells), out / "data.zarr", make_split(out, train), suite="study", arm=arm
-    )
+    name = "-".join(filter(None, ("synthetic-study", words(arm))))
+    return Plan(name, tuple(cells), out / "data.zarr", make_split(out, train), suite="study", arm=arm)
 
 
 def noisy(level, seed_sd=0.004, scene_sd=0.02, own=0.004, phase=0):
