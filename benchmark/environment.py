@@ -19,6 +19,8 @@ PACKAGES = (
     "numba", "safetensors", "torchvision", "transformers",
 )  # fmt: skip
 
+WORKERS = "NEPHOSCOPE_WORKERS"  # environment variable: how many cells this machine may be running at the same time
+
 
 def describe(device: str) -> dict[str, Any]:
     """Return the environment of this process, as plain values."""
@@ -35,6 +37,7 @@ def describe(device: str) -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS") or os.cpu_count(),
         "memory": psutil.virtual_memory().total,
+        "workers": int(os.environ.get(WORKERS, "1")),
         "load": os.getloadavg()[0],
         "device": _device(device),
         **commit(),

@@ -2,14 +2,21 @@
 
 Parent and host speak JSON lines: a job down, its end up. The host only imports: no pool of threads has worked before it
 forks. When the parent is gone, for whatever reason, the host ends the running child and itself.
+
+Who writes into a cell's folder holds its lock: the child, from before the first file to its end, however that comes.
+A lock that `flock` gives ends with the last process that has it open, so none is left behind by a killed one; shared
+file systems must offer it (NFS 4, Lustre with `-o flock`, GPFS).
 """
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,17 +26,32 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark import ROOT
+from benchmark import ROOT, record
+from benchmark.environment import WORKERS
 
 
 @dataclass(frozen=True)
 class Job:
-    """One cell (a plan of that cell alone), where its output goes, and how long it may take."""
+    """One cell (a plan of that cell alone), where its output goes, and how long it may take.
+
+    Attributes:
+        plan: `Plan.to_json`.
+        out: root of what is kept.
+        folder: of the cell.
+        timeout: seconds.
+        workers: that run cells on this machine at the same time, at most.
+    """
 
     plan: dict[str, Any]
     out: str
-    log: str
+    folder: str
     timeout: float
+    workers: int = 1
+
+    @property
+    def log(self) -> Path:
+        """What the cell prints."""
+        return Path(self.folder) / "log.txt"
 
 
 class Host:
@@ -59,7 +81,10 @@ class Host:
             self.process.stdin.flush()
 
     def poll(self, seconds: float) -> dict[str, Any] | None:
-        """Wait up to `seconds` for the end: {"exit": code, "why": text} or {"timeout": true}; None while it runs."""
+        """Wait up to `seconds` for the end; None while it runs.
+
+        That is {"exit": code, "why": text}, {"timeout": true}, or {"busy": true} where another process is at the cell.
+        """
         assert self.process.stdout is not None
         if not select.select([self.process.stdout], [], [], seconds)[0]:
             return None
@@ -97,11 +122,39 @@ def _import(names: list[str]) -> str:
     return ""
 
 
+def hold(folder: Path) -> int | None:
+    """Return the open lock of a cell's folder, whose owner may write into it; None where another process has it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder.with_name(f".{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
 def _run(job: Job) -> dict[str, Any] | None:
     """Fork a child for the job and wait for it; None when the parent has gone."""
+    folder = Path(job.folder)
+    lock = hold(folder)
+    if lock is None:
+        return {"busy": True}
+    if (folder / record.FILE).exists():  # another process was here since the parent looked
+        os.close(lock)
+        return {"exit": 0}
     child = os.fork()
     if child == 0:
         _child(job)
+    os.close(lock)  # the child has it too
+    return _ended(child, job)
+
+
+def _ended(child: int, job: Job) -> dict[str, Any] | None:
+    """Wait for a child; None when the parent has gone."""
     with suppress(OSError):  # the child does the same; whoever is first
         os.setpgid(child, child)
     deadline = time.monotonic() + job.timeout
@@ -120,9 +173,13 @@ def _child(job: Job) -> None:
     """Run the cell in a process group of its own and leave without the host's clean-up."""
     code = 1
     try:
+        _end_with_parent()
         with suppress(OSError):
             os.setpgid(0, 0)
-        with Path(job.log).open("w", buffering=1) as log, Path(os.devnull).open() as nothing:
+        os.environ[WORKERS] = str(job.workers)
+        shutil.rmtree(job.folder, ignore_errors=True)  # what a killed one has left
+        job.log.parent.mkdir()
+        with job.log.open("w", buffering=1) as log, Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
@@ -139,6 +196,12 @@ def _child(job: Job) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _end_with_parent() -> None:
+    """Have this process killed when the host is; only Linux offers that."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 if __name__ == "__main__":

@@ -1,21 +1,30 @@
-"""The plan to cells: one child process each, and every end becomes a record."""
+"""The plan to cells: one child process each, and every end becomes a record.
+
+Two processes may be at the same cell, where a worker is only believed to be dead: the lock of its folder (`host.hold`)
+lets one of them write, and the other waits for what becomes of it.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmark import catalog, record
-from benchmark.host import Host, Job
+from benchmark.host import Host, Job, hold
 from benchmark.plan import Cell, Plan
 from benchmark.profiles import PROFILES
 from benchmark.record import Record
 
 Ended = dict[str, Any]
+OTHERS = "another process is at it"
+PAUSE = 1.0  # seconds between two looks at a cell that another process is at
 
 
 @dataclass(frozen=True)
@@ -30,9 +39,14 @@ class Step:
 
 
 class Hosts:
-    """The host processes of one worker: one for each set of packages, started when a cell first needs it."""
+    """The host processes of one worker: one for each set of packages, started when a cell first needs it.
 
-    def __init__(self) -> None:
+    Args:
+        workers: that run cells on this machine at the same time, this one among them.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
         self._of: dict[tuple[str, ...], Host] = {}
 
     def __enter__(self) -> Hosts:
@@ -86,33 +100,89 @@ def run(plans: Sequence[Plan], out: Path, fresh: bool) -> Iterator[Step]:
 def attempt(task: Plan, out: Path, fresh: bool, hosts: Hosts) -> Generator[str, None, tuple[Record, bool]]:
     """Run the one cell of a task unless it has a finished record.
 
-    Yields what its child says last, "" first; returns the record, and whether it was there before.
+    Yields what its child says last, "" first; returns the record, and whether it was there before. A cell that another
+    process is at is waited for.
     """
     (cell,) = task.cells
     folder = cell.folder(out)
-    known = None if fresh else record.read(folder)
-    if known is not None and known.status == record.OK:
-        return known, True
-    shutil.rmtree(folder, ignore_errors=True)
-    if fresh:
-        shutil.rmtree(cell.training(out), ignore_errors=True)
-    folder.mkdir(parents=True)
+    found = None if fresh else record.read(folder)
+    if found is not None and found.status == record.OK:
+        return found, True
+    while not _cleared(cell, out, fresh):
+        yield OTHERS
+        time.sleep(PAUSE)
+    while True:
+        ended = yield from _ended(task, out, hosts)
+        done = None if ended.get("busy") else _closed(cell, folder, ended)
+        if done is not None:
+            return done, False
+        yield OTHERS
+        time.sleep(PAUSE)
+
+
+def _cleared(cell: Cell, out: Path, fresh: bool) -> bool:
+    """Remove what an attempt that gave no numbers has left, with `fresh` any; return whether nobody else is at it."""
+    with _alone(folder := cell.folder(out)) as alone:
+        if not alone:
+            return False
+        known = record.read(folder)
+        if fresh or known is None or known.status != record.OK:
+            shutil.rmtree(folder, ignore_errors=True)
+        if fresh:
+            shutil.rmtree(cell.training(out), ignore_errors=True)
+    return True
+
+
+def _ended(task: Plan, out: Path, hosts: Hosts) -> Generator[str, None, Ended]:
+    """Run the cell of a task in a child, and return how that ended."""
+    (cell,) = task.cells
     if cell.absent:
-        return _close(cell, folder, record.NOT_RUN, cell.absent), False
+        return {"absent": cell.absent}
     host = hosts.of(catalog.row(cell.row).needs)
-    timeout = PROFILES[cell.profile].timeout + cell.allowance * (1 + cell.tuned)  # a refit of the winner too
-    job = Job(task.to_json(), str(out), str(folder / "log.txt"), timeout)
+    job = Job(task.to_json(), str(out), str(cell.folder(out)), _timeout(cell), hosts.workers)
     yield ""
     host.start(job)
     while (ended := host.poll(0.5)) is None:
-        yield _last_line(Path(job.log))
-    return record.read(folder) or _fault(cell, folder, ended, job.timeout), False
+        yield _last_line(job.log)
+    return ended
 
 
-def _fault(cell: Cell, folder: Path, ended: Ended, timeout: float) -> Record:
+def _timeout(cell: Cell) -> float:
+    return PROFILES[cell.profile].timeout + cell.allowance * (1 + cell.tuned)  # a refit of the winner too
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a cell's folder; False where another process does."""
+    lock = hold(folder)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _closed(cell: Cell, folder: Path, ended: Ended) -> Record | None:
+    """Return the record that a cell has left, or write one of how it ended; None where another process is at it."""
+    with _alone(folder) as alone:
+        return (record.read(folder) or _fault(cell, folder, ended)) if alone else None
+
+
+def fault(cell: Cell, out: Path, reason: str) -> Record | None:
+    """Write and return the record of a cell that no process could end; None where one is at it.
+
+    A record that is there stands.
+    """
+    return _closed(cell, cell.folder(out), {"exit": 1, "why": reason})
+
+
+def _fault(cell: Cell, folder: Path, ended: Ended) -> Record:
     """Return the record of a cell whose child left none."""
+    if ended.get("absent"):
+        return _close(cell, folder, record.NOT_RUN, ended["absent"])
     if ended.get("timeout"):
-        return _close(cell, folder, record.TIMEOUT, f"it took longer than {timeout:.0f} s and was ended")
+        reason = f"it took longer than {_timeout(cell):.0f} s and was ended"
+        return _close(cell, folder, record.TIMEOUT, reason)
     if ended.get("why"):
         return _close(cell, folder, record.FAILED, ended["why"])
     code = int(ended["exit"])

@@ -41,9 +41,10 @@ LONGEST = 500  # characters of a parameter: what MLflow servers before 2.0 take
 BATCH = {"metrics": 1000, "params": 100}  # MLflow's limits for one request
 # A server that went away is asked for a quarter of a minute, one that hangs for two minutes; MLflow's own: 4 and 16.
 SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that serve other things than runs
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with its password
+    **dict.fromkeys(
+        ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"), "true"
+    ),  # with its password
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }

@@ -36,6 +36,7 @@ HEAVY = {
     "numba",
     "pyresample",
     "shapely",
+    "distributed",
 }
 CONTRACTS = {"benchmark.api"}
 DATA_CONTRACTS = CONTRACTS | {"benchmark.granule", "benchmark.patchset", "benchmark.sources", "benchmark.splits"}

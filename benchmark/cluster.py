@@ -1,0 +1,148 @@
+"""The cells of plans on Dask: about as many at a time as the cluster has threads, those first that take long.
+
+Dask places the runs, notices lost workers, and runs again what they had. A cell that builds on another is handed over
+when that one has ended, because what it needs lies in the output folder and not in a worker's memory.
+
+A run is a process of its own (`host`), which Dask's accounts of memory and time do not see: on a cluster of somebody
+else's, a worker's limit of memory must leave room for its run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark import record
+from benchmark._agenda import Agenda, name_of
+from benchmark.api import UserError
+from benchmark.measure import cuda_devices
+from benchmark.plan import Plan
+from benchmark.runner import Step, tasks
+
+if TYPE_CHECKING:
+    from distributed import Client, SpecCluster
+
+LOCAL = "local"
+DASHBOARD = 8787  # port on 127.0.0.1 of a local cluster's page; another one where it is taken
+SHARE = 8 * 10**9  # bytes of memory for each worker of a local cluster: training a 300M backbone takes 7
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def run(plans: Sequence[Plan], out: Path, fresh: bool, scheduler: str) -> Iterator[Step]:
+    """Run what has no finished record, on a cluster; yield a step at each change.
+
+    Args:
+        plans: what to run.
+        out: root of what is kept; workers on other machines must see it, or have its URL.
+        fresh: run finished cells again.
+        scheduler: LOCAL for workers on this machine, which end with this process, or the address of a Dask scheduler.
+
+    Raises:
+        UserError: the cluster cannot be used, or one of its workers not for this.
+    """
+    todo, stale, done = {}, {}, 0
+    for task in tasks(plans):
+        (cell,) = task.cells
+        kept = record.read(cell.folder(out))
+        if kept is None or kept.status != record.OK or fresh:
+            todo[name_of(cell)] = task
+            stale[name_of(cell)] = kept.started if kept is not None else ""
+        else:
+            done += 1
+            yield Step(done, cell, kept, True)
+    if not todo:
+        return
+    from benchmark._dask_runs import Runs
+
+    with _connected(scheduler) as client:
+        _check(client)
+        yield from Runs(client, out, Agenda(todo, out), stale if fresh else None, done).steps()
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator[Client]:
+    """Connect to a cluster, which is made and ended here where it is LOCAL."""
+    from distributed import Client
+
+    if scheduler == LOCAL:
+        before = dict(os.environ)
+        try:
+            with _local() as cluster, Client(cluster) as client:
+                yield client
+        finally:
+            os.environ.clear()  # Dask sets numbers of threads for its workers, and with them for this process
+            os.environ.update(before)
+        return
+    try:
+        client = Client(scheduler)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Dask scheduler answers at {scheduler} ({error})") from None
+    with client:
+        try:
+            yield client
+        finally:
+            with suppress(Exception):  # the scheduler may be gone
+                client.run(_release)
+
+
+def _local() -> SpecCluster:
+    """Return workers on this machine, each with its share of cores and at least SHARE of memory, open to loopback only.
+
+    Their limit of memory is off: Dask would not see the runs, which are processes of their own.
+    """
+    import dask
+    from dask.system import CPU_COUNT
+    from distributed import Nanny, Scheduler, SpecCluster
+    from distributed.system import MEMORY_LIMIT
+
+    devices = cuda_devices()
+    count = max(1, min(CPU_COUNT, MEMORY_LIMIT // SHARE), devices)
+    threads = dict.fromkeys(THREADS, os.environ.get("OMP_NUM_THREADS") or str(max(1, CPU_COUNT // count)))
+    options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "host": "127.0.0.1"}
+    options |= {"dashboard": False, "silence_logs": "ERROR"}
+    workers = {
+        place: {
+            "cls": Nanny,
+            "options": {
+                **options,
+                "env": threads | ({"CUDA_VISIBLE_DEVICES": _device(place)} if place < devices else {}),
+                "resources": {"GPU": 1} if place < devices else {},
+            },
+        }
+        for place in range(count)
+    }
+    scheduler = {"host": "127.0.0.1", "port": 0, "dashboard": True, "dashboard_address": f"127.0.0.1:{DASHBOARD}"}
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": threads}):
+        return SpecCluster(workers, {"cls": Scheduler, "options": scheduler}, silence_logs="ERROR")
+
+
+def _device(place: int) -> str:
+    """Return what CUDA_VISIBLE_DEVICES calls a device, also where that is set already."""
+    known = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return known.split(",")[place] if known else str(place)
+
+
+def _check(client: Client) -> None:
+    """Look at the workers that there are; those that come later look for themselves.
+
+    Raises:
+        UserError: one has other code or packages.
+    """
+    from benchmark._dask_worker import identity, stranger
+
+    try:
+        found = client.run(stranger, identity())
+    except ImportError as error:
+        raise UserError(f"the workers cannot import Nephoscope ({error}); start them in its folder") from None
+    for address, said in found.items():
+        if said:
+            raise UserError(f"worker {address} {said}")
+
+
+def _release() -> None:
+    from benchmark._dask_worker import release
+
+    release()
