@@ -35,16 +35,14 @@ if TYPE_CHECKING:
 
 CELL, VERSION = "nephoscope.cell", "nephoscope.version"  # tags: which cell a run copies, and which bytes of its record
 PARENT = "leaderboard"
-LARGEST_MODEL = 64 * 2**20  # bytes; a larger one stays where it is
-LOG_TAIL = 64 * 2**10  # bytes
+LARGEST_MODEL, LOG_TAIL = 64 * 2**20, 64 * 2**10  # bytes; a larger model stays where it is
 LONGEST = 500  # characters of a parameter: what MLflow servers before 2.0 take
 BATCH = {"metrics": 1000, "params": 100}  # MLflow's limits for one request
 # A server that went away is asked for a quarter of a minute, one that hangs for two minutes; MLflow's own: 4 and 16.
+QUIET = ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT")
 SETTINGS = {
-    **dict.fromkeys(
-        ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"), "true"
-    ),  # with its password
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes
+    **dict.fromkeys(QUIET, "true"),
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
