@@ -3,7 +3,8 @@
 A transfer is written `SIDE -> SIDE`, a side `all`, `NAME=VALUE` or `NAME!=VALUE`. The scenes that show the tested side
 are dealt into two halves alike in cloud, and one of them is tested; so what was not tested can train an arm that knows
 the domain, and the halves together test every patch. Arms with the same tested side have the same test patches and the
-same number of train patches, so that the difference between them is paired.
+same number of train patches, so that the difference between them is paired. They choose by the same validation patches
+as far as what they may train on has patches in common.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ def draw(
         UserError: an attribute or value that is not there, a side with too few scenes, parts that leak.
     """
     known, tested = facts(store, unit), sides(text)[1]
-    drawn = {other: _pools(store, known, other, fold) for other in among if sides(other)[1] == tested}
+    drawn = _pools(store, known, [other for other in among if sides(other)[1] == tested], fold)
     sizes = {part: min(len(parts[part]) for parts in drawn.values()) for part in splits.PARTS}
     for part, most in (counts or {}).items():
         sizes[part] = min(sizes[part], most)
@@ -187,18 +188,36 @@ def draw(
     return splits.from_parts(store, {**parts, "train": _mixed(known, mine["train"], shown, sizes["train"])}, unit)
 
 
-def _pools(store: Path, known: Facts, text: str, fold: int) -> dict[str, list[str]]:
-    """Return the patches that each part of a transfer may have."""
-    train, test = sides(text)
+def _pools(store: Path, known: Facts, texts: Sequence[str], fold: int) -> dict[str, dict[str, list[str]]]:
+    """Return the patches that each part of each transfer may have; all transfers have the same tested side."""
+    test = sides(texts[0])[1]
     shown = _matching(store, known.ids, test)
     held = _tested(known, shown, test, fold)
-    pool = [patch for patch in _matching(store, known.ids, train) if known.group[patch] not in held]
-    val = _validation(known, pool, set(shown), text)
-    return {
-        "train": [patch for patch in pool if known.group[patch] not in val],
-        "val": [patch for patch in pool if known.group[patch] in val],
-        "test": [patch for patch in shown if known.group[patch] in held],
-    }
+    sources = {text: _matching(store, known.ids, sides(text)[0]) for text in texts}
+    pools = {text: [p for p in source if known.group[p] not in held] for text, source in sources.items()}
+    tested, found = [patch for patch in shown if known.group[patch] in held], {}
+    for common, members in _alike(pools, set(shown)):
+        val = _validation(known, {text: pools[text] for text in members}, common, set(shown))
+        choosing = [patch for patch in common if known.group[patch] in val]
+        for text in members:
+            train = [patch for patch in pools[text] if known.group[patch] not in val]
+            found[text] = {"train": train, "val": choosing, "test": tested}
+    return found
+
+
+def _alike(pools: Mapping[str, list[str]], shown: set[str]) -> list[tuple[list[str], list[str]]]:
+    """Return the transfers put together that have patches in common, each lot with these patches.
+
+    Those that do not know the tested side come first, so that one that trains on all is put to one of them, and not to
+    one that trains on the tested side alone, with which they have nothing in common.
+    """
+    lots: list[tuple[list[str], list[str]]] = []
+    for text in sorted(pools, key=lambda text: not shown.isdisjoint(pools[text])):
+        there = set(pools[text])
+        place = next((place for place, (common, _) in enumerate(lots) if not there.isdisjoint(common)), len(lots))
+        common, members = lots[place] if place < len(lots) else (pools[text], [])
+        lots[place : place + 1] = [([patch for patch in common if patch in there], [*members, text])]
+    return lots
 
 
 def _matching(store: Path, ids: Sequence[str], side: Side) -> list[str]:
@@ -231,26 +250,24 @@ def _contents(known: Facts, patches: Sequence[str]) -> dict[str, str]:
     return {name: digest(sorted(of)) for name, of in found.items()}
 
 
-def _validation(known: Facts, pool: Sequence[str], shown: set[str], text: str) -> set[str]:
-    """Return the groups of the pool that choose: ones without the tested side as long as there are such.
-
-    So arms that train on all, and on all but the tested side, choose by the same patches.
-    """
+def _validation(known: Facts, pools: Mapping[str, Sequence[str]], common: Sequence[str], shown: set[str]) -> set[str]:
+    """Return the groups that choose, of patches that all pools have: ones without the tested side if there are such."""
+    fewest = min(pools, key=lambda text: len({known.group[patch] for patch in pools[text]}))
+    scenes = len({known.group[patch] for patch in pools[fewest]})
+    if scenes < 2:
+        raise UserError(f"domain '{fewest}' leaves {scenes} scene(s) to train and to choose by; it needs two")
     showing = {known.group[patch] for patch in shown}
-    apart = [patch for patch in pool if known.group[patch] not in showing]
-    able = apart or list(pool)
+    able = [patch for patch in common if known.group[patch] not in showing] or list(common)
     pixels = {known.group[patch]: np.zeros(2, int) for patch in able}
     for patch in able:
         pixels[known.group[patch]] = pixels[known.group[patch]] + known.pixels[patch]
-    if len({known.group[patch] for patch in pool}) < 2:
-        raise UserError(f"domain '{text}' leaves {len(pixels)} scene(s) to train and to choose by; it needs two")
     order, least = scene_order({name: (n > 0).tolist() for name, n in pixels.items()}, _contents(known, able), 0)
     wanted, chosen = VAL * len(able), set(order[:least])
     for name in order[least:]:
         if sum(known.group[patch] in chosen for patch in able) >= wanted:
             break
         chosen.add(name)
-    return chosen if len(chosen) < len({known.group[patch] for patch in pool}) else {order[0]}
+    return chosen if len(chosen) < scenes else {order[0]}
 
 
 def _first(known: Facts, patches: Sequence[str], number: int) -> list[str]:

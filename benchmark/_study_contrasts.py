@@ -7,7 +7,8 @@ line reaches another.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from benchmark.study_table import Entry, Study
 NAMES = ("row", "family", "tuned", "suspect")
 PARTS = ("difference", "low", "high", "p", "holm", "detectable", "seeds", "scenes")
 MEAN, WHOLE = "mean", "all"
+ITSELF, OTHERS = "the value itself", "others"  # sources of a mean over values
 REACHED, BELOW, NEVER = "reached", "from the fewest patches on", "not reached"
 MOST = 24  # lines of which each is held against each; of more, all against the references
 CROSSINGS = (
@@ -176,34 +178,56 @@ def split_domain(text: str) -> tuple[str, str]:
 def drops(found: Study) -> pd.DataFrame:
     """Return the score inside a domain minus that from outside, by line and tested value, and the mean over values.
 
-    `inside` is of the arm that trained on the tested value as well, `outside` of the other, both on the same test
-    patches. The mean is over all tested values, where a line has both scores on each; the scenes of all values are
-    resampled together. Holm's p is over the values and, apart, over the means.
+    `inside` is of an arm that trained on the tested value as well, on `source_inside`, and `outside` of one that did
+    not, on `source`, both on the same test patches; of several such arms each pair is an entry. The mean is over all
+    tested values, where a line has both scores on each, one for what trained on all and one for what trained on the
+    value alone; the scenes of all values are resampled together. Holm's p is over the values and, apart, over the
+    means.
     """
     entries = [entry for arms in found.by_name().values() for entry in _drops(found, arms)]
-    columns = [axis for axis in found.axes if axis != "domain"]
-    table = table_of(({**one, "mean": one["value"] == MEAN} for one in entries),
-                   [*columns, *NAMES, "value", "mean", "inside", "outside"], ["mean"])  # fmt: skip
+    columns = [*(axis for axis in found.axes if axis != "domain"), *NAMES, "value", "source_inside", "source"]
+    marked = ({**one, "mean": one["value"] == MEAN} for one in entries)
+    table = table_of(marked, [*columns, "mean", "inside", "outside"], ["mean"])
     return table.drop(columns="mean")
 
 
 def _drops(found: Study, arms: dict[int, Entry]) -> Iterator[dict[str, Any]]:
-    settings: dict[Any, dict[str, dict[bool, Entry]]] = {}
+    settings: dict[Any, dict[str, dict[str, Entry]]] = {}
     for place, entry in arms.items():
         values = dict(found.arms[place].values)
         source, target = split_domain(str(values.pop("domain")))
-        inside = source in (WHOLE, target)
-        settings.setdefault(tuple(values.items()), {}).setdefault(target, {})[inside] = entry
+        settings.setdefault(tuple(values.items()), {}).setdefault(target, {})[source] = entry
     for values, targets in settings.items():
-        pairs = {target: sides for target, sides in targets.items() if len(sides) == 2}
-        made = {target: _sides(sides[True], sides[False]) for target, sides in pairs.items()}
-        for target, sides in pairs.items():
-            drop = difference(sides[True], sides[False]) if made[target] is not None else Difference()
-            yield {**dict(values), **named(sides[False]), "value": target, **_ends(made[target]), **fields(drop)}
-        known = [sides for sides in made.values() if sides is not None]
-        if len(known) == len(made) > 1:
-            first = next(iter(pairs.values()))[False]
-            yield {**dict(values), **named(first), "value": MEAN, **_mean(known)}
+        made = {(target, *pair): _sides(*(sources[source] for source in pair))
+                for target, sources in targets.items() for pair in _pairs(sources, target)}  # fmt: skip
+        for (target, home, away), sides in made.items():
+            inside, outside = (targets[target][source] for source in (home, away))
+            told = {**named(outside), "value": target, "source_inside": home, "source": away}
+            drop = difference(inside, outside) if sides is not None else Difference()
+            yield {**dict(values), **told, **_ends(sides), **fields(drop)}
+        for (target, _, away), mean in _means(made):
+            yield {**dict(values), **named(targets[target][away]), "value": MEAN, **mean}
+
+
+def _pairs(sources: Iterable[str], target: str) -> list[tuple[str, str]]:
+    """Return each source that holds the target with each that does not."""
+    inside = [source for source in sources if source in (WHOLE, target)]
+    return list(product(inside, [source for source in sources if source not in inside]))
+
+
+def _means(made: Mapping[tuple[str, str, str], Any]) -> Iterator[tuple[tuple[str, str, str], dict[str, Any]]]:
+    """Yield, of (value, source inside, source) -> sides, a first key and the mean for each kind of source inside."""
+    every = {target for target, _, _ in made}
+    kinds = {key: WHOLE if key[1] == WHOLE else ITSELF for key in made}
+    for kind in dict.fromkeys(kinds.values()):
+        keys = [key for key in made if kinds[key] == kind]
+        by_target: dict[str, list[Any]] = {}
+        for key in keys:
+            by_target.setdefault(key[0], []).append(made[key])
+        if len(by_target) == len(every) > 1 and all(made[key] is not None for key in keys):
+            sources = {away for _, _, away in keys}
+            told = {"source_inside": kind, "source": OTHERS if len(sources) > 1 else sources.pop()}
+            yield keys[0], {**told, **_mean(list(by_target.values()))}
 
 
 def _sides(inside: Entry, outside: Entry) -> Any:
@@ -220,16 +244,34 @@ def _ends(sides: Any) -> dict[str, float]:
     return {"inside": each[0], "outside": each[1]}
 
 
-def _mean(known: Sequence[Any]) -> dict[str, Any]:
-    """Return both scores and their difference, the means over values; scenes of one value have no pixels of another."""
-    scenes = tuple(sorted({scene for sides in known for scene in sides[0].scenes}))
+def _mean(known: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """Return both scores and their difference, the means over values; scenes of one value have no pixels of another.
+
+    Args:
+        known: sides by value; of several of one value their mean is what the value counts.
+    """
+    scenes = tuple(sorted({scene for each in known for sides in each for scene in sides[0].scenes}))
     apart: list[list[Drawn]] = [[], []]
-    for sides in known:
-        for side, stack in zip(apart, sides, strict=True):
-            side.append(draw(stack.take(stack.subsets, stack.seeds, scenes), jaccard))
+    for each in known:
+        for side, stacks in zip(apart, zip(*each, strict=True), strict=True):
+            taken = [stack.take(stack.subsets, stack.seeds, scenes) for stack in stacks]
+            side.append(mean_of([draw(stack, jaccard) for stack in taken]))
     parts = [one.minus(other) for one, other in zip(*apart, strict=True)]
     inside, outside = (float(np.mean([one.by_seed.mean() for one in side])) for side in apart)
     return {"inside": inside, "outside": outside, **fields(estimate(mean_of(parts)))}
+
+
+def by_pair(table: pd.DataFrame) -> list[tuple[str, tuple[str, str] | None, pd.DataFrame]]:
+    """Return the parts of a table of `drops`, a pair of sources each, the mean over values first.
+
+    Beside its lines each has the tested value, and the sources inside and outside; None where the value has one pair.
+    """
+    parts = []
+    for value in sorted(set(table["value"]), key=lambda one: (one != MEAN, one)):
+        pairs = list(table[table["value"] == value].groupby(["source_inside", "source"], sort=False))
+        parts += [(str(value), (str(home), str(away)) if len(pairs) > 1 else None, part)
+                  for (home, away), part in pairs]  # fmt: skip
+    return parts
 
 
 def resolved(entry: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark._study_confusers import CONFUSERS
-from benchmark._study_contrasts import MEAN, resolved
+from benchmark._study_contrasts import MEAN, by_pair, resolved
 from benchmark._study_plot import LINE, SUSPECT, name
 from benchmark._study_words import place
 from benchmark.plots import FAMILIES, MOST, WIDTH, canvas, look
@@ -29,23 +29,27 @@ _GREY, _PALE, _RESOLVED = "#6b6b6b", 0.38, "●"
 def dumbbells(table: pd.DataFrame, path: Path) -> Path | None:
     """Draw, a panel a tested value and first their mean, each line's score inside and outside; None without any.
 
+    Where a value has several pairs of sources, each pair has a panel that names them.
+
     Args:
         table: of `_study_contrasts.drops`.
         path: of the picture.
     """
-    known = table[table["difference"].notna()]
-    if known.empty:
+    parts = [(_title(value, sources), part[part["difference"].notna()]) for value, sources, part in by_pair(table)]
+    values = [(title, part) for title, part in parts if len(part)]
+    if not values:
         return None
-    values = sorted(set(known["value"]), key=lambda one: (one != MEAN, one))
-    means = known[known["value"] == values[0]].drop_duplicates(["row", "tuned"]).sort_values("outside", ascending=False)
+    known = pd.concat([part for _, part in values])
+    means = values[0][1].drop_duplicates(["row", "tuned"]).sort_values("outside", ascending=False)
     rows = [label(*one) for one in zip(means["row"], means["tuned"], strict=True)][:MOST]
     wide = min(min(ABREAST, key=lambda wide: -len(values) % wide), len(values))
     high = math.ceil(len(values) / wide)
-    with canvas(path, 1.3 + high * (0.75 + LINE * 0.85 * len(rows))) as figure:
+    titles = 0.15 * max(title.count("\n") for title, _ in values)
+    with canvas(path, 1.3 + high * (0.75 + titles + LINE * 0.85 * len(rows))) as figure:
         panels = figure.subplots(high, wide, sharey=True, sharex=True, squeeze=False).ravel()
-        for axes, value in zip(panels, values, strict=False):
-            _panel(axes, known[known["value"] == value], rows)
-            axes.set_title("mean over all" if value == MEAN else value, fontsize=9)
+        for axes, (title, part) in zip(panels, values, strict=False):
+            _panel(axes, part, rows)
+            axes.set_title(title, fontsize=9)
         for spare in panels[len(values) :]:
             spare.remove()
         doubted = {label(one["row"], one["tuned"]) for one in known.to_dict("records") if one["suspect"]}
@@ -57,6 +61,12 @@ def dumbbells(table: pd.DataFrame, path: Path) -> Path | None:
         _legend(figure, known)
         figure.supxlabel("macro Jaccard index on the same test patches" + "; ? suspect" * bool(doubted), fontsize=9)
     return path
+
+
+def _title(value: str, sources: tuple[str, str] | None) -> str:
+    """Return the title of a panel; of several with one value, with what its ends were trained on."""
+    named = "mean over all" if value == MEAN else value
+    return f"{named}\nfilled: {sources[0]}\nopen: {sources[1]}" if sources else named
 
 
 def _panel(axes: Axes, lines: pd.DataFrame, rows: Sequence[str]) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from benchmark._study_confusers import ALARM
-from benchmark._study_contrasts import BELOW, MEAN, NEVER, resolved
+from benchmark._study_contrasts import BELOW, MEAN, NEVER, by_pair, resolved
 from benchmark.study_table import Study
 from benchmark.tables import label, signed
 
 FEW = 4  # names that a sentence holds; of more it tells the number
 _OPEN = "no difference is resolved"
+_EACH = "(95 % for each pair alone)"  # numbers of labels have intervals and no p to adjust
 
 
 def listed(names: Sequence[str]) -> str:
@@ -81,7 +82,8 @@ def _reached(reference: str, lines: Sequence[Mapping[Any, Any]]) -> str:
     never = [line for line in lines if line["verdict"] == NEVER]
     rest = [line for line in lines if line not in fewer and line not in never]
     told = [f"{_name(line)} with {ends(line)}" for line in sorted(fewer, key=lambda line: line["patches"])]
-    parts = [f"fewer labels suffice for {listed(told)}" if told else "that fewer labels suffice is resolved for no row"]
+    none = f"that fewer labels suffice is resolved {_EACH} for no row"
+    parts = [f"fewer labels suffice {_EACH} for {listed(told)}" if told else none]
     parts += [f"that they do is not resolved for {listed([_name(line) for line in rest])}"] if rest and told else []
     parts += [f"not reached by {listed([_name(line) for line in never])}"] if never else []
     full, target = lines[0]["full_patches"], lines[0]["target"]
@@ -110,12 +112,15 @@ def ends(line: Mapping[Any, Any]) -> str:
 
 
 def fallen(table: pd.DataFrame) -> list[str]:
-    """Return a sentence for each tested value, the mean last, on which lines lose by not having trained on it."""
+    """Return a sentence for each tested value, the mean last, on which lines lose by not having trained on it.
+
+    Where a value has several pairs of sources, each pair has one.
+    """
     said = []
-    for value in sorted(set(table["value"]), key=lambda one: (one == MEAN, one)):
+    for value, sources, lines in sorted(by_pair(table), key=lambda part: part[0] == MEAN):
         where = "On the mean over all values" if value == MEAN else f"Tested on {value}"
-        what = "trained without it, worse for", "trained without it, better for", "no drop is resolved"
-        if parts := _split(table[table["value"] == value], *what):
+        how = f"trained on {sources[1]} instead of {sources[0]}" if sources else "trained without it"
+        if parts := _split(lines, f"{how}, worse for", f"{how}, better for", f"{how}, no drop is resolved"):
             said.append(f"{where}: {'; '.join(parts)}.")
     return said
 

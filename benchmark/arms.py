@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmark import label_noise, splits
+from benchmark import _arm_domain, label_noise, splits
 from benchmark.api import UserError, digest
 from benchmark.plan import Plan, Value
 from benchmark.splits import Split
@@ -21,7 +21,6 @@ from benchmark.splits import Split
 Arm = dict[str, Value]
 Vary = Mapping[str, Sequence[Value]]
 LONGEST = 60  # characters that an arm adds to the name of a plan
-ASKED, STORE, SPLIT = "what was asked", "patch set", "split"
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,15 @@ class Axis:
 
     Attributes:
         about: what its values are, for the user.
-        changes: ASKED, STORE or SPLIT.
         allowed: whether a value is one of the axis, as far as that can be told without data.
         beside: axes of which one must vary as well; empty where it can be alone.
+        option: whether it is an option of the command as well; else it changes patch set or split.
     """
 
     about: str
-    changes: str
     allowed: Callable[[Any], bool]
     beside: tuple[str, ...] = ()
+    option: bool = False
 
 
 def _text(value: Any) -> bool:
@@ -61,8 +60,6 @@ def _labels(value: Any) -> bool:
 
 
 def _domain(value: Any) -> bool:
-    from benchmark import _arm_domain
-
     try:
         return _text(value) and (value.startswith(_arm_domain.EACH) or bool(_arm_domain.sides(value)))
     except UserError:
@@ -70,22 +67,15 @@ def _domain(value: Any) -> bool:
 
 
 AXES = {
-    "bands": Axis("as --bands: a band set, or a list of names, roles and NAME=ROLE", ASKED, _text),
-    "labels": Axis(f'as --labels: {label_noise.GRAMMAR}, or "" for labels as they are', ASKED, _labels),
-    "epochs": Axis("as --epochs: 1 or more", ASKED, _whole(1, 10**6)),
-    "coarser": Axis("pixels a side that are averaged into one, 1 to 64", STORE, _whole(1, 64)),
-    "domain": Axis(
-        "train on one domain, test on another: SIDE -> SIDE, a side being all, NAME=VALUE or NAME!=VALUE, or "
-        "leave-one-out:NAME",
-        SPLIT,
-        _domain,
-    ),
-    "fold": Axis("which half of the tested domain is tested, 0 or 1", SPLIT, _whole(0, 1), ("domain",)),
-    "train": Axis(
-        "percent of the train scenes, above 0 and at most 100; steps of training stay equal", SPLIT, _percent
-    ),
-    "balance": Axis("percent of the labelled train pixels that is cloud, above 0 and at most 100", SPLIT, _percent),
-    "subset": Axis("seed of the order of train scenes, 0 or more", SPLIT, _whole(0, 10**6), ("train", "balance")),
+    "bands": Axis("as --bands: a band set, or a list of names, roles and NAME=ROLE", _text, option=True),
+    "labels": Axis(f'as --labels: {label_noise.GRAMMAR}, or "" for labels as they are', _labels, option=True),
+    "epochs": Axis("as --epochs: 1 or more", _whole(1, 10**6), option=True),
+    "coarser": Axis("pixels a side that are averaged into one, 1 to 64", _whole(1, 64)),
+    "domain": Axis(f"train on one domain, test on another: {_arm_domain.GRAMMAR}", _domain),
+    "fold": Axis("which half of the tested domain is tested, 0 or 1", _whole(0, 1), ("domain",)),
+    "train": Axis("percent of the train scenes, above 0 and at most 100; steps of training stay equal", _percent),
+    "balance": Axis("percent of the labelled train pixels that is cloud, above 0 and at most 100", _percent),
+    "subset": Axis("seed of the order of train scenes, 0 or more", _whole(0, 10**6), ("train", "balance")),
 }
 
 
@@ -122,8 +112,6 @@ def _plain(name: str, value: Any) -> Value:
 
 def is_word(value: Value) -> bool:
     """Whether a value stands for several, which only the data tell."""
-    from benchmark import _arm_domain
-
     return isinstance(value, str) and value.startswith(_arm_domain.EACH)
 
 
@@ -135,8 +123,6 @@ def of(vary: Vary, store: Path) -> tuple[list[Arm], dict[str, list[Value]]]:
     """
     values = {name: list(each) for name, each in vary.items()}
     if "domain" in values:
-        from benchmark import _arm_domain
-
         expanded = (_arm_domain.expanded(str(value), store) for value in values["domain"])
         values["domain"] = list(dict.fromkeys(text for each in expanded for text in each))
     return [dict(zip(values, each, strict=True)) for each in product(*values.values())], values
@@ -151,7 +137,7 @@ def refuse_twice(vary: Vary, given: Mapping[str, object]) -> None:
 
 def asked(given: Any, arm: Arm) -> Any:
     """Return what was asked (`planner.Asked`) with an arm's bands, labels and epochs in it."""
-    return replace(given, **{name: value for name, value in arm.items() if AXES[name].changes == ASKED})
+    return replace(given, **{name: value for name, value in arm.items() if AXES[name].option})
 
 
 def store_of(store: Path, arm: Arm, out: Path) -> Path:
@@ -174,7 +160,7 @@ def draw(split: Split, store: Path, arm: Arm, among: Mapping[str, Sequence[Value
         among: axis -> all its values in the suite.
         counts: patches of each part at most, which hold for a domain as well.
     """
-    from benchmark import _arm_domain, _arm_train
+    from benchmark import _arm_train
 
     if "domain" in arm:
         transfers = [str(value) for value in among["domain"]]
@@ -203,7 +189,7 @@ def stretch(whole: Split, split: Split, arm: Arm, batch: int) -> float:
 
 def copies(store: Path, unit: str) -> list[tuple[str, str]]:
     """Return pairs of patches of different groups that are nearly the same; found once for a store, and kept."""
-    from benchmark import _arm_domain, leaks, patchset
+    from benchmark import leaks, patchset
 
     by_group: dict[str, list[str]] = {}
     for patch, group in zip(patchset.table(store).ids, _arm_domain.groups(store, unit), strict=True):

@@ -35,7 +35,8 @@ def run(asked: planner.Asked, fresh: bool, tracking_uri: str | None, scheduler: 
     root.fetch_all(out)
     with _progress() as progress:
         task = progress.add_task("data set", total=None)
-        plans = planner.plans(asked, lambda done, total: progress.update(task, completed=done, total=total))
+        count = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
+        plans = planner.plans(asked, count, progress.console.print)
     plans = [replace(plan, command=_typed()) for plan in plans]
     for plan in plans:
         console.print(f"{plan.name}: {_sizes(plan)} patches, bands {', '.join(plan.cells[0].bands)}")

@@ -54,25 +54,33 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
         UserError: as `plans`; a suite that varies something.
     """
     suite = suites.read(asked.suite) if asked.suite else None
-    if suite and suite.with_profile(profile_name(asked, suite)).vary:
-        raise UserError(f"suite '{suite.name}' varies {', '.join(suite.vary)}, so it is no single plan")
+    varied = suite.with_profile(profile_name(asked, suite)).vary if suite else {}
+    if suite and varied:
+        raise UserError(f"suite '{suite.name}' varies {', '.join(varied)}, so it is no single plan")
     return plans(asked, progress)[0]
 
 
-def plans(asked: Asked, progress: Callable[[int, int], None]) -> list[Plan]:
-    """Return the plans of a command: one, or one of each arm of a suite; arms with the same cells come once.
+def plans(
+    asked: Asked, progress: Callable[[int, int], None], tell: Callable[[str], None] = lambda said: None
+) -> list[Plan]:
+    """Return the plans of a command: one, or one of each arm of a suite.
 
-    The data set is made, checkpoints are found, and the splits are written.
+    The data set is made, checkpoints are found, and the splits are written. Arms with the same cells come once, equal
+    subsets too: the same run again is no further draw. `tell` is called with a sentence on those left out.
 
     Raises:
         UserError: an unknown row, profile, suite, band, device or data set, or an arm that the data do not allow.
     """
     ground = _ground(asked, progress)
-    found: dict[tuple[str, ...], Plan] = {}
+    found: dict[tuple[str, ...], list[Plan]] = {}
     for arm in _arms(ground):
         plan = _plan(ground, arm)
-        found.setdefault(tuple(sorted(cell.key for cell in plan.cells)), plan)
-    return list(found.values())
+        found.setdefault(tuple(sorted(cell.key for cell in plan.cells)), []).append(plan)
+    for kept, *equal in found.values():
+        if equal:
+            names = ", ".join(arms.words(plan.arm) for plan in equal)
+            tell(f"left out, for the same cells as {arms.words(kept.arm)}: {names}")
+    return [kept for kept, *_ in found.values()]
 
 
 def _ground(asked: Asked, progress: Callable[[int, int], None]) -> _Ground:

@@ -183,8 +183,11 @@ def _check_profile(name: str | None) -> None:
 
 
 def _check_epochs(suite: Suite) -> None:
-    """Raise UserError at epochs of a row that the suite does not have."""
-    rows = {row.name for each in (suite, *map(suite.with_profile, suite.at)) for row in each.chosen()}
+    """Raise UserError at epochs of a row that the suite does not have, or beside arms of other epochs."""
+    every = (suite, *map(suite.with_profile, suite.at))
+    if suite.epochs and any("epochs" in each.vary for each in every):
+        raise UserError("single rows have epochs and 'vary' has some for all; state one of the two")
+    rows = {row.name for each in every for row in each.chosen()}
     stranger = next((name for name in suite.epochs if name not in rows), None)
     if stranger:
         raise UserError(f"'{stranger}' has epochs and is none of its rows")

@@ -60,10 +60,11 @@ def split(mixed):
 
 @pytest.fixture
 def plans(mixed, tmp_path):
-    def make(text, head=SUITE, **asked):
+    def make(text, head=SUITE, tell=(), **asked):
         suite = tmp_path / "mine.toml"
         suite.write_text(head + text)
-        return planner.plans(planner.Asked(data=str(mixed), suite=str(suite), out=tmp_path / "out", **asked), nothing)
+        asked = planner.Asked(data=str(mixed), suite=str(suite), out=tmp_path / "out", **asked)
+        return planner.plans(asked, nothing, *tell)
 
     return make
 
@@ -173,6 +174,37 @@ def test_arms_in_and_out_of_a_domain_differ_in_train_patches_alone(mixed, what, 
     assert [{part: len(ids) for part, ids in one.parts.items()} for one in few] == [counts, counts]
 
 
+@pytest.mark.parametrize("fold", [0, 1])
+@pytest.mark.parametrize("unknown", [False, True])
+def test_arms_choose_by_the_same_patches_where_every_scene_holds_the_tested_side(mixed, monkeypatch, fold, unknown):
+    """The first patch of each scene is tested; of some the ground is not known, which `all` holds and `!=` does not."""
+    ids = patchset.table(mixed).ids
+    kinds = {patch: "soil" if patch.endswith("p0") else "sea" for patch in ids}
+    if unknown:
+        kinds |= {patch: "" for patch in ids if patch.endswith("p2")}
+    monkeypatch.setattr(_arm_domain, "attribute", lambda store, name: tuple(kinds.values()))
+    pair = ["ground!=soil -> ground=soil", "all -> ground=soil"]
+    away, home = (_arm_domain.draw(mixed, "scene", text, fold, pair) for text in pair)
+    assert (away.parts["test"], away.parts["val"]) == (home.parts["test"], home.parts["val"])
+    assert {kinds[patch] for patch in home.parts["val"]} == {"sea"}
+    assert {kinds[patch] for patch in home.parts["train"]} >= {"sea", "soil"}
+    assert len(away.parts["train"]) == len(home.parts["train"])
+    for one in (away, home):
+        assert not scenes(one, "test") & (scenes(one, "train") | scenes(one, "val"))
+        assert not scenes(one, "train") & scenes(one, "val")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_what_trains_on_the_tested_side_alone_chooses_by_its_own_patches(mixed, order):
+    known = dict(zip(patchset.table(mixed).ids, _arm_domain.attribute(mixed, "biome"), strict=True))
+    arms_of = ["biome!=Water -> biome=Water", "biome=Water -> biome=Water", "all -> biome=Water"]
+    among = [arms_of[place] for place in order]
+    away, own, home = (_arm_domain.draw(mixed, "scene", text, 0, among) for text in arms_of)
+    assert away.parts["val"] == home.parts["val"]
+    assert {known[patch] for patch in (*own.parts["val"], *own.parts["train"])} == {"Water"}
+    assert away.parts["test"] == own.parts["test"] == home.parts["test"]
+
+
 @pytest.mark.parametrize("value", BIOMES)
 def test_the_folds_test_every_patch_of_a_domain_once(mixed, value):
     text = f"biome!={value} -> biome={value}"
@@ -242,6 +274,20 @@ def test_every_combination_is_a_plan_and_equal_ones_come_once(plans):
     assert len({(parts_of(plan)["val"], parts_of(plan)["test"]) for plan in made}) == 1
 
 
+def test_arms_left_out_as_equal_are_named(plans):
+    told = []
+    made = plans("[vary]\ntrain = [1, 2, 100]\nsubset = [0, 1]\n", WHOLE, tell=[told.append])
+    assert len(made) == 3
+    assert told == [
+        "left out, for the same cells as train-1-subset-0: train-2-subset-0",
+        "left out, for the same cells as train-1-subset-1: train-2-subset-1",
+        "left out, for the same cells as train-100-subset-0: train-100-subset-1",
+    ]
+    told.clear()
+    assert len(plans("[vary]\nepochs = [2, 3]\n", tell=[told.append])) == 2
+    assert told == []
+
+
 def test_fewer_patches_take_as_many_steps(plans):
     made = plans("budget = { epochs = 4, batch = 2 }\n[vary]\ntrain = [5, 20, 100]\n", WHOLE)
     steps = [plan.cells[0].budget.epochs * -(-len(parts_of(plan)["train"]) // 2) for plan in made]
@@ -279,6 +325,15 @@ def test_a_suite_with_arms_is_no_single_plan(mixed, tmp_path):
     asked = planner.Asked(data=str(mixed), suite=str(suite), out=tmp_path / "out")
     with pytest.raises(UserError, match="suite 'mine' varies epochs, so it is no single plan"):
         planner.make(asked, nothing)
+    suite.write_text(SUITE + "vary = { epochs = [1, 2] }\nat.quick = { vary = { train = [10] } }\n")
+    with pytest.raises(UserError, match="suite 'mine' varies train, so it is no single plan"):
+        planner.make(replace(asked, profile="quick"), nothing)
+
+
+def test_the_grammar_of_a_domain_is_told_once(plans):
+    assert arms.AXES["domain"].about.endswith(_arm_domain.GRAMMAR)
+    with pytest.raises(UserError, match=re.escape(_arm_domain.GRAMMAR)):
+        plans("[vary]\ndomain = ['a=b']\n")
 
 
 def test_without_a_suite_there_is_one_plan(store, tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image
 from benchmark import _study_pair_plot, _study_plot
 from benchmark._study_words import FEW, listed
 from benchmark.study_report import write
-from tests.test_study_table import ROWS, make_arm, noisy, transfer
+from tests.test_study_table import ROWS, make_arm, noisy, sensors, transfer
 
 
 @pytest.fixture
@@ -71,8 +71,9 @@ def test_label_efficiency_says_who_needs_how_many_labels(tmp_path, texts):
     folder, text = page_of(efficiency(tmp_path), tmp_path)
     assert sorted(path.name for path in folder.glob("*.csv")) == ["against.csv", "crossings.csv", "study.csv"]
     assert re.search(r"At 10 % of the train scenes \(60 labelled patches\): .*; above unet: prithvi \+0\.15", text)
-    assert re.search(r"The score of lightgbm on all 600 labelled patches \(0\.8\d\d\): fewer labels suffice for "
-                     r"prithvi with \d+ \[\d+, \d+\]; not reached by unet, prithvi-random\.", text)  # fmt: skip
+    assert re.search(r"The score of lightgbm on all 600 labelled patches \(0\.8\d\d\): fewer labels suffice "
+                     r"\(95 % for each pair alone\) for prithvi with \d+ \[\d+, \d+\]; "
+                     r"not reached by unet, prithvi-random\.", text)  # fmt: skip
     needs = next(line for line in text.splitlines() if line.startswith("| unet | ") and "not reached" in line)
     assert needs.split(" | ")[2] == "not reached", "by the score of lightgbm"
     drawn = "\n".join(texts["curves"])
@@ -144,6 +145,24 @@ def test_transfer_is_told_by_value_and_on_the_mean(tmp_path, texts):
     assert "On the mean over all values: trained without it, worse for unet +0.200" in text
     assert {"mean over all", "biome=Forest", "biome=Water", "unet", "lightgbm"} <= set(texts["transfer"])
     assert {"cnn", "boosting", "trained on it too", "trained without it"} <= set(texts["transfer"])
+
+
+def test_transfer_from_several_sources_names_them(tmp_path, texts):
+    _, text = page_of(sensors(tmp_path), tmp_path)
+    assert "Tested on sensor=a: trained on sensor=b instead of sensor=a, worse for unet +0.300" in text
+    assert "Tested on sensor=a: trained on sensor=b instead of all, worse for unet +0.200" in text
+    mean = "On the mean over all values: trained on others instead of"
+    assert f"{mean} the value itself, worse for unet +0.200" in text
+    assert f"{mean} all, worse for unet +0.150" in text
+    assert "trained without it, " not in text
+    for value, where in (("sensor=a", "sensor=a"), ("mean over all", "the value itself")):
+        away = "others" if value == "mean over all" else "sensor=b"
+        assert {f"{value}\nfilled: {source}\nopen: {away}" for source in (where, "all")} <= set(texts["transfer"])
+
+
+def test_fewer_labels_that_are_not_resolved_are_told_by_their_interval(tmp_path):
+    _, text = page_of(efficiency(tmp_path, {"unet": 0.6, "lightgbm": 0.8}), tmp_path)
+    assert "that fewer labels suffice is resolved (95 % for each pair alone) for no row; not reached by unet." in text
 
 
 def test_confusers_are_told_by_stratum(tmp_path, texts):

@@ -14,8 +14,10 @@ from benchmark import record, stats
 from benchmark._study_confusers import ALARM, MISS, confusers
 from benchmark._study_contrasts import (
     BELOW,
+    ITSELF,
     MEAN,
     NEVER,
+    OTHERS,
     REACHED,
     against,
     crossings,
@@ -317,6 +319,44 @@ def test_a_drop_is_the_score_inside_less_that_outside(tmp_path):
         assert line["difference"] == pytest.approx(line["inside"] - line["outside"])
     assert (table.xs(MEAN, level="value")["scenes"] == 6).all()
     assert (table.drop(MEAN, level="value")["scenes"] == 3).all()
+
+
+def sensors(out, third=()):
+    """Return plans of two tested values: what trained on the value alone and on all, and on one other or more."""
+    levels = {"a": {"a": 0.9, "all": 0.8, "b": 0.6, **dict(third)}, "b": {"a": 0.5, "all": 0.6, "b": 0.6}}
+    plans = []
+    for value, sources in levels.items():
+        for source, level in sources.items():
+            said = source if source == "all" else f"sensor={source}"
+            arm = {"domain": f"{said} -> sensor={value}"}
+            plans.append(make_arm(out, arm, {"unet": noisy(level, own=0.0)}, scenes=3, prefix=value))
+    return plans
+
+
+def test_every_pair_of_sources_has_its_drop(tmp_path):
+    keys = ["value", "source_inside", "source"]
+    told = drops(gather(sensors(tmp_path), tmp_path)).set_index(keys)["difference"]
+    expected = {
+        ("sensor=a", "sensor=a", "sensor=b"): 0.3,
+        ("sensor=a", "all", "sensor=b"): 0.2,
+        ("sensor=b", "all", "sensor=a"): 0.1,
+        ("sensor=b", "sensor=b", "sensor=a"): 0.1,
+        (MEAN, ITSELF, OTHERS): 0.2,
+        (MEAN, "all", OTHERS): 0.15,
+    }
+    assert told.to_dict() == pytest.approx(expected, abs=0.002)
+    backwards = drops(gather(sensors(tmp_path)[::-1], tmp_path)).set_index(keys)["difference"]
+    assert backwards.to_dict() == pytest.approx(told.to_dict())
+
+
+def test_several_sources_of_a_value_count_as_one_in_the_mean(tmp_path):
+    table = drops(gather(sensors(tmp_path, {"c": 0.4}), tmp_path)).set_index(["value", "source_inside", "source"])
+    assert table.loc[("sensor=a", "all", "sensor=b"), "difference"] == pytest.approx(0.2, abs=0.002)
+    assert table.loc[("sensor=a", "all", "sensor=c"), "difference"] == pytest.approx(0.4, abs=0.002)
+    mean = table.loc[(MEAN, "all", OTHERS)]
+    assert mean["difference"] == pytest.approx((0.3 + 0.1) / 2, abs=0.002)
+    assert mean["difference"] == pytest.approx(mean["inside"] - mean["outside"])
+    assert mean["scenes"] == 6
 
 
 def test_sides_tested_on_other_patches_have_no_drop(tmp_path):

@@ -109,6 +109,8 @@ def test_names_and_globs_choose_from_the_rows_of_the_suite(store, tmp_path, toml
             "axis 'labels' has the value 'flip-2'; .*flip-SHARE",
         ),
         ("epochs = {", "vary = { epochs = [true] }\nepochs = {", "axis 'epochs' has the value True"),
+        ("epochs = {", "vary = { epochs = [3, 5] }\nepochs = {", "single rows have epochs and 'vary' has some for all"),
+        ("epochs = {", "at.quick = { vary = { epochs = [3] } }\nepochs = {", "single rows have epochs and 'vary' has"),
         ("epochs = {", "vary = { domain = ['a=b'] }\nepochs = {", "axis 'domain' has the value 'a=b'; .*SIDE -> SIDE"),
         ("epochs = {", "at.quik = { seeds = 1 }\nepochs = {", "no profile is called 'quik'"),
         ("epochs = {", "at.quick = { sedes = 1 }\nepochs = {", "'at.quick.sedes' is no key of a suite"),
