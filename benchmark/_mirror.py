@@ -13,15 +13,22 @@ if TYPE_CHECKING:
     from benchmark._remote import Entry, Remote
 
 # Others read these as a sign that what they stand for is whole.
-LAST = (FILE, "meta.json", ".zattrs")
+LAST = (FILE, "meta.json", ".zattrs", "leaderboard.csv", "study.csv")
 _ZARR = (".zattrs", ".zarray", ".zgroup", ".zmetadata")
 BATCH = 64  # files under way at a time
 
 
-def fetch(remote: Remote, out: Path, name: str) -> None:
-    """Fetch a file, or a folder with all in it, as far as it is not in `out` or older there; nothing is removed."""
-    there = {one: entry for one, entry in remote.entries(name).items() if not _passing(one)}
-    wanted = {one: out / one for one, entry in there.items() if _is_older(out / one, entry)}
+def fetch(remote: Remote, out: Path, name: str, only: str = "") -> None:
+    """Fetch a file, or a folder with all in it, as far as it is not in `out` or older there; nothing is removed.
+
+    Args:
+        remote: where from.
+        out: where to.
+        name: of the file or folder.
+        only: end of the names of what is fetched.
+    """
+    there = {one: entry for one, entry in remote.entries(name).items() if one.endswith(only) and not _passing(one)}
+    wanted = {one: out / one for one, entry in there.items() if is_older(out / one, entry)}
     for some in _in_order(wanted):
         remote.get(some)
         for one, path in some.items():
@@ -94,5 +101,6 @@ def is_newer(file: Path, entry: Entry) -> bool:
     return not _is_same(file, entry) and (entry.changed is None or file.stat().st_mtime > entry.changed)
 
 
-def _is_older(file: Path, entry: Entry) -> bool:
+def is_older(file: Path, entry: Entry) -> bool:
+    """Whether a file is not here, or the one at the URL was changed after it."""
     return not file.exists() or not (_is_same(file, entry) or is_newer(file, entry))

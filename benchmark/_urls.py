@@ -18,18 +18,28 @@ def shown(text: str) -> str:
     head, mark, rest = text.partition("://")
     if not mark:
         return text
-    rest, asked, _ = rest.partition("?")
-    # A password may hold a slash that nobody escaped; where there is no host there is no password.
-    user, _, place = ("", "", rest) if rest.startswith("/") else rest.rpartition("@")
+    user, place = _parted(rest)
+    if "=" in user.partition("?")[2]:  # or is that a query with an @ in it?
+        return f"{head}://***"
+    place, asked, _ = place.partition("?")
     return f"{head}://{'***@' if user else ''}{place}{'?***' if asked else ''}"
+
+
+def _parted(rest: str) -> tuple[str, str]:
+    """Return user and password, "" where there are none, and what follows of an address without its scheme.
+
+    A password may hold what nobody escaped, so it ends at the last @; where there is no host there is no password.
+    """
+    user, _, place = ("", "", rest) if rest.startswith("/") else rest.rpartition("@")
+    return user, place
 
 
 def hidden(text: str, url: str) -> str:
     """Return what somebody else says of an address without the secrets in that."""
-    parts = urlsplit(url)
-    user, _, _ = parts.netloc.rpartition("@")
-    values = [value for _, value in parse_qsl(parts.query)]
-    secrets = (url, f"{user}@", f"?{parts.query}", parts.query, parts.password, unquote(parts.password or ""), *values)
+    user, _ = _parted(url.partition("://")[2])
+    password, query = user.partition(":")[2], url.partition("?")[2]
+    values = [value for _, value in parse_qsl(query)]
+    secrets = (url, f"{user}@", f"?{query}", query, password, unquote(password), *values)
     for secret in secrets:
         text = text.replace(secret, "") if secret and secret not in "@?" else text
     return text
@@ -39,10 +49,13 @@ def check(url: str) -> None:
     """Refuse an address that others would take apart in another place, and then tell half a password.
 
     Raises:
-        UserError: there is more than one @ before the host.
+        UserError: there is a / ? # or @ before the last @.
     """
-    if urlsplit(url).netloc.count("@") > 1:
-        raise UserError("write an @ in the user or password of an address as %40")
+    user, _ = _parted(url.partition("://")[2])
+    if set(user) & set("/?#@"):
+        raise UserError(
+            "write / ? # @ in the user or password of an address as %2F %3F %23 %40, and an @ behind its host as %40"
+        )
 
 
 def reach(url: str) -> None:

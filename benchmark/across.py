@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark._files import write_csv
-from benchmark.plan import Plan, from_json
+from benchmark.plan import Plan, readable
 from benchmark.tables import ranked
 
 if TYPE_CHECKING:
@@ -53,12 +52,12 @@ def leaderboards(out: Path) -> dict[str, DataFrame]:
     """Return data set -> the defaults of its leaderboard, of the command that was run on most data sets.
 
     Commands are alike if their plans differ in the data set alone: suite or profile, bands, epochs. Of two with as
-    many data sets it is the one that was run last. Arms of a suite and treated labels do not count.
+    many data sets it is the one that was run last. Arms of a suite, treated labels, and plans that cannot be read
+    do not count.
     """
     groups: dict[str, dict[str, Path]] = {}
     latest: dict[str, float] = {}
-    for file in sorted((out / "plans").glob("*.json")):
-        plan = from_json(json.loads(file.read_text()))
+    for plan in readable(sorted((out / "plans").glob("*.json"))):
         board = out / "reports" / plan.name / "leaderboard.csv"
         if board.exists() and (kind := _kind(plan)) is not None:
             groups.setdefault(kind, {})[plan.cells[0].data] = board

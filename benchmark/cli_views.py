@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +12,13 @@ from rich.markup import escape
 
 from benchmark import arms, planner
 from benchmark.api import UserError
-from benchmark.plan import Plan, from_json
+from benchmark.plan import Plan, read, read_arms
 from benchmark.record import write_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from benchmark.lines import Line
 
 ARMS = ".arms"  # ending of a file that names the plans of a suite
 console = Console()
@@ -31,15 +32,16 @@ def views(plans: Sequence[Plan], out: Path, tracking_uri: str | None) -> None:
     The output folder holds the views of the last plan, `reports/` in it those of every plan, and `studies/` those of
     suites. Of an arm there is the leaderboard alone: `report` with its name draws the rest.
     """
-    from benchmark import evidence
+    from benchmark import evidence, lines
 
     for store, fingerprint, truth in {(p.store, cell.fingerprint, cell.truth(out)) for p in plans for cell in p.cells}:
         evidence.complete(store, fingerprint, truth)
-    frames = {plan.name: _of_arm(plan, out) if len(plans) > 1 else _of_plan(plan, out) for plan in plans}
+    found, of_one = lines.by_plan(plans, out), _of_arm if len(plans) > 1 else _of_plan
+    frames = {plan.name: of_one(plan, out, found[plan.name]) for plan in plans}
     if plans[0].suite and (len(plans) > 1 or not plans[0].arm):  # a single arm has no page of its own
         from benchmark import study_report
 
-        console.print(f"suite {plans[0].suite}: {study_report.write(plans, out, frames)}")
+        console.print(f"suite {plans[0].suite}: {study_report.write(plans, out, frames, found)}")
     if len(plans) == 1:
         from benchmark import across
 
@@ -47,23 +49,23 @@ def views(plans: Sequence[Plan], out: Path, tracking_uri: str | None) -> None:
     _push(plans, out, tracking_uri, frames)
 
 
-def _of_plan(plan: Plan, out: Path) -> DataFrame:
+def _of_plan(plan: Plan, out: Path, found: Sequence[Line]) -> DataFrame:
     """Write all views of a plan and return its leaderboard."""
     from benchmark import report, tables
 
-    frame = tables.leaderboard(plan, out)
-    page = report.write_report(plan, out, frame)
+    frame = tables.leaderboard(plan, out, found)
+    page = report.write_report(plan, out, frame, found)
     _keep_apart(plan, out)
     console.print(tables.summary(frame))
     console.print(f"leaderboard {out / 'leaderboard.md'}, report {page}")
     return frame
 
 
-def _of_arm(plan: Plan, out: Path) -> DataFrame:
+def _of_arm(plan: Plan, out: Path, found: Sequence[Line]) -> DataFrame:
     """Write the leaderboard of an arm into its own folder and return it."""
     from benchmark import tables
 
-    frame = tables.leaderboard(plan, out)
+    frame = tables.leaderboard(plan, out, found)
     tables.write_leaderboard(frame, _emptied(plan, out))
     return frame
 
@@ -122,23 +124,20 @@ def stored_plan(out: Path, name: str | None) -> Plan:
     chosen = plans[-1] if name is None else out / "plans" / f"{name}.json"
     if chosen not in plans:
         raise UserError(f"no plan is called '{name}'; plans are {', '.join(path.stem for path in plans)}")
-    try:
-        return from_json(json.loads(chosen.read_text()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"plan {chosen} cannot be read: {type(error).__name__} {error}") from None
+    return read(chosen)
 
 
 def stored_plans(out: Path, name: str | None) -> list[Plan]:
     """Return the plans that a name stands for: a plan, or all arms of a suite; without a name what was run last.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or a file of them is damaged.
     """
-    groups = {file.stem: json.loads(file.read_text()) for file in (out / "plans").glob(f"*{ARMS}")}
+    files = {file.stem: file for file in (out / "plans").glob(f"*{ARMS}")}
     if name is None:
         last = stored_plan(out, None).name
-        name = next((study for study, names in groups.items() if last in names), last)
-    return [stored_plan(out, one) for one in groups.get(name, [name])]
+        name = next((study for study, file in files.items() if last in read_arms(file)), last)
+    return [stored_plan(out, one) for one in (read_arms(files[name]) if name in files else [name])]
 
 
 def save(plans: Sequence[Plan], out: Path) -> None:

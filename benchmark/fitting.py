@@ -122,13 +122,15 @@ def _checkpoint(bench: Bench) -> Path | None:
     """Return the checkpoint of the row, None where it has none.
 
     Raises:
-        UserError: it is not the one that the plan was made with, and that the record would name.
+        UserError: it is not here, or not the one that the plan was made with, and that the record would name.
     """
     known = bench.plan.weights.get(bench.cell.row)
     if known is None:
         return None
     path = Path(known)
-    if not path.is_file() or weights.checksum(path, bench.out / "weights.json") != bench.cell.weights:
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} is not on this machine; put it where all machines see it")
+    if weights.checksum(path, bench.out / "weights.json") != bench.cell.weights:
         raise UserError(f"checkpoint {path} changed after the plan was made; run the command again")
     return path
 

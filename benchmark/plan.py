@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmark.api import Budget, digest
+from benchmark.api import Budget, UserError, digest
 
 Value = str | int | float
 UNKNOWN, SOURCE = "?", "label-source"  # what `Cell.circular` may hold beside bands
@@ -69,7 +72,7 @@ class Cell:
         """Whether this cell searches for its hyperparameters."""
         return self.trials > 0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of what decides the numbers; names, notes and the machine do not."""
         search = ((self.trials, self.cap) if self.tuned else ()) + ((self.allowance,) if self.allowance else ())
@@ -82,7 +85,7 @@ class Cell:
     def folder(self, out: Path) -> Path:
         """Return where the record and its files lie."""
         kind = "tuned" if self.tuned else "default"
-        return out / "runs" / self.data / self.row / f"{kind}-seed{self.seed}-{self.key[:16]}"
+        return out / f"runs/{self.data}/{self.row}/{kind}-seed{self.seed}-{self.key[:16]}"
 
     def training(self, out: Path) -> Path:
         """Return where the checkpoints of unfinished fits lie; a run that starts again finds them."""
@@ -90,7 +93,7 @@ class Cell:
 
     def truth(self, out: Path) -> Path:
         """Return where truth and composites of the test part lie."""
-        return out / "truth" / f"{self.fingerprint[:8]}-{self.split[:16]}"
+        return out / f"truth/{self.fingerprint[:8]}-{self.split[:16]}"
 
     def default(self) -> Cell:
         """Return the same cell with the row's defaults."""
@@ -135,6 +138,19 @@ class Plan:
         """Return plain values for `from_json`."""
         return {**asdict(self), "store": str(self.store), "split": str(self.split)}
 
+    def inside(self, out: Path) -> Plan:
+        """Return the plan with paths of its output folder where that lies now; what is not there keeps its path."""
+        before = self.split.parent.parent
+        if self.split.parent.name != "splits" or before == out:
+            return self
+
+        def here(path: Path) -> Path:
+            moved = out / path.relative_to(before) if path.is_relative_to(before) else path
+            return moved if moved.exists() else path
+
+        weights = {row: str(here(Path(path))) for row, path in self.weights.items()}
+        return replace(self, store=here(self.store), split=here(self.split), weights=weights)
+
 
 def cell_from_json(values: dict[str, Any]) -> Cell:
     """Return the cell of a plan in JSON, or of a record."""
@@ -147,3 +163,42 @@ def from_json(values: dict[str, Any]) -> Plan:
     cells = tuple(map(cell_from_json, values["cells"]))
     paths = {name: Path(values[name]) for name in ("store", "split")}
     return Plan(**{**values, **paths, "cells": cells, "controls": tuple(values.get("controls", ()))})
+
+
+def read(file: Path) -> Plan:
+    """Return a plan of `<out>/plans`, with the paths of that output folder where it lies now.
+
+    Raises:
+        UserError: it is damaged, or of another version.
+    """
+    try:
+        plan = from_json(json.loads(file.read_text()))
+        if not plan.cells:
+            raise ValueError("it holds no cells")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"plan {file} cannot be read: {type(error).__name__} {error}") from None
+    return plan.inside(file.resolve().parents[1])
+
+
+def readable(files: Iterable[Path]) -> Iterator[Plan]:
+    """Yield the plans of `<out>/plans` without those that are damaged or of another version."""
+    for file in files:
+        try:
+            yield read(file)
+        except UserError:
+            continue
+
+
+def read_arms(file: Path) -> list[str]:
+    """Return the names of a suite's plans.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        names = json.loads(file.read_text())
+    except ValueError:
+        names = None
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        raise UserError(f"{file} does not name the plans of a suite; run the suite again, or give a plan by its name")
+    return names

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 MARKER = ".url.json"  # in the local folder of a URL
 CACHE = "NEPHOSCOPE_CACHE"  # environment variable: where these folders lie
 FETCHED = ("plans", "splits", "truth", "pretrained", "runs")  # what views are made from, and what is finished
-KEPT_HERE = ("features", "training", "tuning", "runs", "mlartifacts", "mlflow.db", "weights.json")  # not by `publish`
+KEPT_HERE = ("features", "training", "tuning", "mlartifacts", "mlflow.db", "weights.json")  # not by `publish`
+BOARD = "leaderboard.csv"
+SIGNS = {"runs": record.FILE, "reports": BOARD, "studies": "study.csv"}  # whose date is that of the folder they lie in
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL")
 _SECRET = re.compile(r"://(?:[^@]*:[^@]*@|.*\?)")
 
@@ -76,27 +78,36 @@ def address(out: Path) -> str:
 def fetch_all(out: Path) -> None:
     """Fetch what a client needs to see what is finished and to write views; nothing where `out` has no URL.
 
-    Patch sets are not among it: who makes a plan pulls its own.
+    Of reports that is the leaderboard, which ranks over data sets are made from. Patch sets are not among it: who makes
+    a plan pulls its own.
     """
     pull(out, FETCHED)
+    pull(out, ["reports"], BOARD)
 
 
 def publish(out: Path) -> None:
-    """Put what a client has made: plans, splits, data, checkpoints, views, and records that are not there or older.
+    """Put what a client has made: plans, splits, data, checkpoints and views of the last plan.
 
+    Runs, reports and studies are put that are not there or older; what a study here has no more goes there as well.
     Features and unfinished fits are not among it: who made them delivers them.
     """
     remote = _remote(out)
     if remote is None:
         return
     for path in sorted(out.iterdir()):
-        if path.name not in KEPT_HERE and not path.name.startswith("."):
+        if path.name not in (*KEPT_HERE, *SIGNS) and not path.name.startswith("."):
             push(out, path)
-    there = remote.entries("runs")
-    for file in sorted((out / "runs").rglob(record.FILE)):
-        entry = there.get(file.relative_to(out).as_posix())
-        if entry is None or _mirror.is_newer(file, entry):
-            push(out, file.parent)
+    for name, sign in SIGNS.items():
+        there = remote.entries(name)
+        for file in sorted((out / name).rglob(sign)):
+            entry = there.get(_name(out, file))
+            if entry is not None and _mirror.is_older(file, entry):
+                continue  # another machine has made it since
+            if name == "studies":
+                folder = f"{_name(out, file.parent)}/"
+                remote.remove(one for one in there if one.startswith(folder) and not (out / one).exists())
+            if entry is None or _mirror.is_newer(file, entry):
+                push(out, file.parent)
 
 
 def fetch_for(plan: Plan, cell: Cell, out: Path) -> Plan:
@@ -170,7 +181,7 @@ def deliver_features(file: Path) -> None:
         push(out, file.with_suffix(".jsonl"))
 
 
-def pull(out: Path, paths: Iterable[Path | str]) -> None:
+def pull(out: Path, paths: Iterable[Path | str], only: str = "") -> None:
     """Fetch files, and folders with all in them, that are not here or older here than there.
 
     Nothing is removed here, and a file that was changed here since stays. Of the processes of this machine one at a
@@ -179,6 +190,7 @@ def pull(out: Path, paths: Iterable[Path | str]) -> None:
     Args:
         out: `opened` before; nothing happens where it has no URL.
         paths: under `out`, or relative to it.
+        only: end of the names of what is fetched.
 
     Raises:
         UserError: the URL cannot be used, or holds a name that leads out of its folder.
@@ -188,7 +200,7 @@ def pull(out: Path, paths: Iterable[Path | str]) -> None:
         return
     for name in (_name(out, path) for path in paths):
         with _locked(out, name):
-            _mirror.fetch(remote, out, name)
+            _mirror.fetch(remote, out, name, only)
 
 
 def push(out: Path, path: Path) -> None:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark import record
 from benchmark._files import replacing, write_csv
+from benchmark.api import UserError
 from benchmark.arms import study as study_name
 from benchmark.gate import suspects
-from benchmark.lines import STATUSES, Line
+from benchmark.lines import STATUSES, Line, by_plan
 from benchmark.plan import Cell, Plan, Value
-from benchmark.record import OK, Record
+from benchmark.record import OK
 from benchmark.scores import jaccard
 from benchmark.tables import SUSPECT, label, markdown
 
@@ -134,28 +134,39 @@ def _told(axis: str, value: Value) -> str:
     return UNITS[axis].format(value) if axis in UNITS and not isinstance(value, str) else str(value)
 
 
-def gather(plans: Sequence[Plan], out: Path, frames: Mapping[str, DataFrame] | None = None) -> Study:
+def gather(
+    plans: Sequence[Plan],
+    out: Path,
+    frames: Mapping[str, DataFrame] | None = None,
+    lines: Mapping[str, Sequence[Line]] | None = None,
+) -> Study:
     """Return what the records of a suite's plans hold, each read once.
 
     Args:
         plans: of one suite and data set, in its order.
         out: where records and splits are.
         frames: leaderboards by name of the plan, for who is suspect; None: that is found again (see `gate`).
+        lines: by name of the plan, where the caller has them already.
+
+    Raises:
+        UserError: a split is gone.
     """
-    kept: dict[Path, Record | None] = {}
+    known = by_plan(plans, out) if lines is None else lines
     groups: dict[tuple[tuple[str, Value], ...], list[Plan]] = {}
     for plan in plans:
         groups.setdefault(tuple((axis, value) for axis, value in plan.arm.items() if axis != SUBSET), []).append(plan)
-    arms = tuple(_arm(dict(values), members) for values, members in groups.items())
+    arms = tuple(_arm(dict(values), members, out) for values, members in groups.items())
     entries = tuple(
-        entry for place, members in enumerate(groups.values()) for entry in _entries(place, members, out, kept, frames)
+        entry for place, members in enumerate(groups.values()) for entry in _entries(place, members, known, frames)
     )
     return Study(study_name(plans[0]), arms, entries)
 
 
-def _arm(values: dict[str, Value], members: Sequence[Plan]) -> Arm:
+def _arm(values: dict[str, Value], members: Sequence[Plan], out: Path) -> Arm:
     sizes = []
-    for path in dict.fromkeys(plan.split for plan in members):  # guarded and checked when the cells were run
+    for path in dict.fromkeys(plan.inside(out).split for plan in members):  # guarded and checked when cells were run
+        if not path.exists():
+            raise UserError(f"{path}, the split of {members[0].name}, is gone; the command that ran it writes it again")
         split = json.loads(path.read_text())
         train = split["parts"]["train"]
         sizes.append((len(train), len({split["scenes"][patch] for patch in train})))
@@ -166,22 +177,21 @@ def _arm(values: dict[str, Value], members: Sequence[Plan]) -> Arm:
 def _entries(
     arm: int,
     members: Sequence[Plan],
-    out: Path,
-    kept: dict[Path, Record | None],
+    lines: Mapping[str, Sequence[Line]],
     frames: Mapping[str, DataFrame] | None,
 ) -> list[Entry]:
     """Return the lines of an arm; of subsets that have the very same cells, as the whole train part, the first."""
     found: dict[tuple[str, bool], dict[tuple[str, ...], tuple[int, Line]]] = {}
     doubts: dict[tuple[str, bool], str] = {}
     for place, plan in enumerate(members):
-        made = _lines(plan, out, kept)
+        made = lines[plan.name]
         for name, reason in _doubts(plan, made, frames).items():
             doubts.setdefault(name, reason)
         for line in made:
             runs = tuple(cell.key for cell in line.cells)
             subset = int(plan.arm.get(SUBSET, place))
             found.setdefault((line.first.row, line.first.tuned), {}).setdefault(runs, (subset, line))
-    return [Entry(arm, tuple(lines.values()), doubts.get(name, "")) for name, lines in found.items()]
+    return [Entry(arm, tuple(subsets.values()), doubts.get(name, "")) for name, subsets in found.items()]
 
 
 def _doubts(plan: Plan, made: Sequence[Line], frames: Mapping[str, DataFrame] | None) -> dict[tuple[str, bool], str]:
@@ -190,16 +200,6 @@ def _doubts(plan: Plan, made: Sequence[Line], frames: Mapping[str, DataFrame] | 
         return {name: "; ".join(reasons) for name, reasons in suspects(made).items()}
     told = frames[plan.name][["row", "tuned", SUSPECT]].itertuples(index=False)
     return {(row, bool(tuned)): why for row, tuned, why in told if why}
-
-
-def _lines(plan: Plan, out: Path, kept: dict[Path, Record | None]) -> list[Line]:
-    """Return `lines.lines`, with records that were read for another plan taken from there."""
-    groups: dict[tuple[str, bool], list[Cell]] = {}
-    for cell in plan.cells:
-        groups.setdefault((cell.row, cell.tuned), []).append(cell)
-        if (folder := cell.folder(out)) not in kept:
-            kept[folder] = record.read(folder)
-    return [Line(tuple(group), tuple(kept[cell.folder(out)] for cell in group), out) for group in groups.values()]
 
 
 def study(found: Study) -> DataFrame:

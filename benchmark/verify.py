@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,13 +13,13 @@ from benchmark import catalog, patchset, planner, record, runner, splits
 from benchmark._files import checksum
 from benchmark._patch_store import patch_hash
 from benchmark.api import UserError
-from benchmark.plan import Cell, Plan, cell_from_json, from_json
+from benchmark.plan import Cell, Plan, cell_from_json, readable
 from benchmark.record import OK, PROBABILITIES, VALIDATION, Record
 from benchmark.report import flatten
 from benchmark.runner import Step
 from benchmark.scores import scores
 
-MOMENT = ("load",)  # of an environment: it decides no number
+MOMENT = ("load", "workers")  # of an environment: they decide no number
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,7 @@ def _plan(cell: Cell, folder: Path) -> Plan:
         UserError: there is none.
     """
     plans = folder.parents[3] / "plans"
-    for file in sorted(plans.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True):
-        try:
-            plan = from_json(json.loads(file.read_text()))
-        except (ValueError, KeyError, TypeError):  # of another version
-            continue
+    for plan in readable(sorted(plans.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)):
         if any(_pinned(other) == _pinned(cell) for other in plan.cells):
             return plan
     raise UserError(f"no plan in {plans} holds the run, so nothing says where its data and weights are")

@@ -142,7 +142,7 @@ def test_a_checkpoint_that_changed_after_the_plan_was_made_is_not_fitted_from(be
     with pytest.raises(UserError, match=r"weights\.pt changed after the plan was made; run the command again"):
         fit(planned, {})
     file.unlink()
-    with pytest.raises(UserError, match=r"weights\.pt changed after the plan was made"):
+    with pytest.raises(UserError, match=r"weights\.pt is not on this machine; put it where all machines see it"):
         fit(planned, {})
 
 

@@ -241,6 +241,55 @@ def test_what_was_made_here_since_is_not_replaced(url, machine):
     assert record.read(cell.folder(one)).status == record.OK
 
 
+def write_view(out, name, text):
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
+    (out / name).write_text(text)
+
+
+def test_leaderboards_travel_for_ranks_over_data_sets_and_old_ones_stay_away(url, machine):
+    one, board = machine("one", url), "reports/a-quick/leaderboard.csv"
+    write_view(one, board, "first")
+    write_view(one, "reports/a-quick/report.html", "page")
+    root.publish(one)
+    two = machine("two", url)
+    root.fetch_all(two)
+    assert {name for name in contents(two) if name.startswith("reports")} == {board}
+    assert (two / board).read_text() == "first"
+    time.sleep(1.1)  # stores count seconds
+    one = machine("one", url)
+    write_view(one, board, "again")
+    root.publish(one)
+    two = machine("two", url)
+    root.publish(two)  # the board of before must not come back
+    root.fetch_all(two)
+    assert (two / board).read_text() == "again"
+    assert "reports/a-quick/report.html" in root._remote(two).entries("reports")
+
+
+def test_what_a_study_has_no_more_goes_at_the_url_as_well(url, machine):
+    one = machine("one", url)
+    for name in ("one/study.csv", "one/drops.csv", "one/plots/old.png", "other/study.csv"):
+        write_view(one, f"studies/{name}", name)
+    root.publish(one)
+    (one / "studies" / "one" / "plots" / "old.png").unlink()
+    (one / "studies" / "one" / "drops.csv").unlink()
+    two = machine("two", url)
+    write_view(two, "studies/two/study.csv", "of two")
+    root.publish(two)
+    one = machine("one", url)
+    root.publish(one)
+    names = {"studies/one/study.csv", "studies/other/study.csv", "studies/two/study.csv"}
+    assert set(root._remote(one).entries("studies")) == names
+    time.sleep(1.1)  # stores count seconds
+    two = machine("two", url)
+    for name in ("study.csv", "new.csv"):
+        write_view(two, f"studies/one/{name}", "again")
+    root.publish(two)
+    one = machine("one", url)
+    root.publish(one)  # an older study takes nothing away
+    assert set(root._remote(one).entries("studies")) == names | {"studies/one/new.csv"}
+
+
 def test_features_come_once_and_go_where_there_are_more(url, machine):
     one = machine("one", url)
     file = one / "features" / "encoder.f16"
