@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 from benchmark import record
 from benchmark.plan import Cell, Plan
@@ -19,6 +22,22 @@ from benchmark.spending import total
 SECONDS = {"foundation": 35.0, "cnn": 36.0, "forest": 14.0, "boosting": 4.0}
 
 
+class Cost(NamedTuple):
+    """What a finished run took, and of what size it was; all that is kept of its record here.
+
+    Attributes:
+        profile: name of the profile.
+        size: pixels of a patch, and patches of an optimiser step.
+        seconds: of the cell as a whole, and of what it spent on learning.
+        memory: bytes, the higher of the peaks; 0: not known.
+    """
+
+    profile: str
+    size: tuple[float, int]
+    seconds: tuple[float, float]
+    memory: int
+
+
 class Agenda:
     """The cells that have not started.
 
@@ -28,7 +47,8 @@ class Agenda:
     """
 
     def __init__(self, todo: Mapping[Path, Plan], out: Path) -> None:
-        self._todo = dict(todo)
+        self._todo, self._out = dict(todo), out
+        self._costs: dict[tuple[Path, bool], list[Cost]] = {}
         self._order: TopologicalSorter[Path] = TopologicalSorter()
         followers: dict[Path, list[Path]] = defaultdict(list)
         cells = {name: task.cells[0] for name, task in todo.items()}
@@ -40,7 +60,7 @@ class Agenda:
 
         @cache
         def remaining(name: Path) -> float:
-            return _seconds(cells[name], out) + max(map(remaining, followers[name]), default=0.0)
+            return self._seconds(cells[name]) + max(map(remaining, followers[name]), default=0.0)
 
         self.remaining = {name: remaining(name) for name in cells}
         self._order.prepare()
@@ -61,21 +81,56 @@ class Agenda:
         self._order.done(name_of(cell))
         self._admit()
 
+    def learn(self, cell: Cell, kept: Record) -> None:
+        """Take note of what a run took, for those that follow."""
+        if kept.status == OK:
+            self._of(cell).append(_cost(kept))
+
+    def memory(self, task: Plan) -> int:
+        """Return the most bytes that runs like this one took: same row, pixels of a patch and batch; 0: none is known.
+
+        That is of tuned runs for a tuned one, where there are some.
+        """
+        (cell,) = task.cells
+        size = _pixels(task.store), cell.budget.batch
+        each = [[cost.memory for cost in self._of(one) if cost.size == size] for one in (cell, cell.default())]
+        return max(each[0] or each[1], default=0)
+
+    def _of(self, cell: Cell) -> list[Cost]:
+        """Return what finished runs of the same row and data set took, tuned or not as the cell."""
+        folder = cell.folder(self._out).parent
+        if (place := (folder, cell.tuned)) not in self._costs:
+            found = map(record.read, sorted(folder.glob("tuned-*" if cell.tuned else "default-*")))
+            self._costs[place] = [_cost(kept) for kept in found if kept is not None and kept.status == OK]
+        return self._costs[place]
+
+    def _seconds(self, cell: Cell) -> float:
+        """Return about how long a cell takes."""
+        own, defaults = (
+            [cost.seconds for cost in self._of(one) if cost.profile == cell.profile] for one in (cell, cell.default())
+        )
+        if own and not (cell.tuned and cell.seed):
+            return max(whole for whole, _ in own)  # the one that searched
+        fit = median(learning for _, learning in defaults) if defaults else SECONDS.get(cell.family, 1.0)
+        return fit * (cell.trials - 1 if cell.tuned and cell.seed == 0 and not cell.allowance else 1) + cell.allowance
+
 
 def name_of(cell: Cell) -> Path:
     """Return what names a cell: its folder from the root of what is kept."""
     return cell.folder(Path())
 
 
-def recorded(cell: Cell, out: Path) -> Record | None:
-    """Return a record of the same row and data set, tuned or not as the cell, if there is a finished one."""
-    return _recorded(cell.folder(out).parent, cell.folder(out).name.partition("-")[0])
+def _cost(kept: Record) -> Cost:
+    size = kept.pixels / max(1, len(kept.patches)), kept.cell["budget"]["batch"]
+    peaks = [kept.memory.get(phase) or 0 for phase in ("rss_fit", "rss_predict")]
+    return Cost(kept.cell["profile"], size, (kept.seconds, total(kept)), max(peaks))
 
 
 @cache
-def _recorded(folder: Path, kind: str) -> Record | None:
-    found = (record.read(path) for path in sorted(folder.glob(f"{kind}-*")))
-    return next((kept for kept in found if kept is not None and kept.status == OK), None)
+def _pixels(store: Path) -> float:
+    """Return the pixels of a patch of a patch set."""
+    _, height, width = json.loads((store / "mask" / ".zarray").read_text())["shape"]
+    return float(height * width)
 
 
 def _built_on(cell: Cell) -> set[Path]:
@@ -83,13 +138,3 @@ def _built_on(cell: Cell) -> set[Path]:
     if not cell.tuned:
         return set()
     return {name_of(cell.default()), *([name_of(cell.first_seed())] if cell.seed else [])}
-
-
-def _seconds(cell: Cell, out: Path) -> float:
-    """Return about how long a cell takes."""
-    kept = recorded(cell, out)
-    if kept is not None and not (cell.tuned and cell.seed):
-        return kept.seconds
-    default = recorded(cell.default(), out)
-    fit = total(default) if default is not None else SECONDS.get(cell.family, 1.0)
-    return fit * (cell.trials - 1 if cell.tuned and cell.seed == 0 and not cell.allowance else 1) + cell.allowance

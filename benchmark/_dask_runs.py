@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from distributed import Client, Future, KilledWorker
 
 from benchmark import record, root
-from benchmark._agenda import Agenda, name_of, recorded
+from benchmark._agenda import Agenda, name_of
 from benchmark._dask_worker import TOPIC, Dropped, Order, identity, work
 from benchmark.api import UserError, digest
 from benchmark.plan import Cell, Plan
@@ -22,6 +23,7 @@ from benchmark.runner import Step, fault
 
 SPARE = 4  # runs that wait beside those under way; few, because a lost worker is held against those that wait as well
 LOOK = 2.0  # seconds between two looks at the cluster
+ORPHAN = 10.0  # seconds in which a run whose worker was killed has noticed that and ended
 GONE = "the Dask scheduler is gone; finished rows are kept, and the same command goes on from there"
 
 
@@ -32,13 +34,17 @@ class Runs:
         client: of the cluster.
         out: root of what is kept.
         agenda: which cells may start.
-        stale: by name of a cell, when the record was started that is to be replaced; None: a finished one stands.
+        stale: by name of a cell, when the record was started that is to be replaced; where nothing is said a finished
+            one stands.
         done: cells that have ended before.
     """
 
-    def __init__(self, client: Client, out: Path, agenda: Agenda, stale: dict[Path, str] | None, done: int) -> None:
+    def __init__(self, client: Client, out: Path, agenda: Agenda, stale: dict[Path, str], done: int) -> None:
         self.client, self.out, self.agenda, self.stale, self.done = client, out, agenda, stale, done
         self._under_way: dict[Path, tuple[Plan, Future]] = {}
+        self._waiting: list[Plan] = []  # for a worker that they can be handed to
+        self._needs: dict[Path, dict[str, float]] = {}
+        self._stuck: list[Path] = []  # under way, but no worker that is there can take them
         self._suspects: dict[Path, Plan] = {}  # they were on several lost workers, perhaps only waiting there
         self._tries: Counter[Path] = Counter()
         self._news: SimpleQueue[Path] = SimpleQueue()
@@ -70,14 +76,19 @@ class Runs:
         """Hand over what may be under way; return whether anything is."""
         if monotonic() - self._looked > LOOK:
             self._look()
-        while len(self._under_way) < self._threads + max(SPARE, self._threads // 8):
-            task = self.agenda.next()
-            if task is None:
-                break
-            self._submit(task)
-        if not self._under_way and self._suspects:  # one that runs alone is the one that a worker is lost over
+        # Before a worker has come nothing says what a run may ask for.
+        most = self._threads + max(SPARE, self._threads // 8) if self._threads else 0
+        while len(self._under_way) - len(self._stuck) < most and self._next():
+            self._submit(self._waiting.pop(0))
+        if self._threads and not self._under_way and self._suspects:  # alone, it is the one that a worker is lost over
             self._submit(next(iter(self._suspects.values())))
-        return bool(self._under_way)
+        return bool(self._under_way or self._next() or self._suspects)
+
+    def _next(self) -> bool:
+        """Take a run that may start from the agenda unless one waits; return whether one does now."""
+        if not self._waiting and (task := self.agenda.next()) is not None:
+            self._waiting.append(task)
+        return bool(self._waiting)
 
     def _look(self) -> None:
         """See which workers there are and what they offer, and whether Dask has lost a run."""
@@ -89,7 +100,10 @@ class Runs:
             beside[worker["host"]] += worker["nthreads"]
         self._threads, self._beside = beside.total(), dict(beside)
         names = {name for worker in workers for name in worker["resources"]}
-        self._offered = {name: max(worker["resources"].get(name, 0.0) for worker in workers) for name in names}
+        # What nobody offers now and somebody did is still asked for: without its device a run would fail.
+        self._offered |= {name: max(worker["resources"].get(name, 0.0) for worker in workers) for name in names}
+        there = [worker["resources"] for worker in workers]
+        self._stuck = [name for name in self._under_way if not any(_suits(one, self._needs[name]) for one in there)]
         for name, (_, future) in self._under_way.items():
             if future.status in ("lost", "cancelled"):
                 self._news.put(name)
@@ -99,26 +113,29 @@ class Runs:
         (cell,) = task.cells
         name, out = name_of(cell), root.address(self.out)
         self._tries[name] += 1
-        fresh, stale = self.stale is not None, (self.stale or {}).get(name, "")
+        stale, needs = self.stale.get(name), self._resources(task)
         weights = {row: path for row, path in task.weights.items() if row == cell.row}
         chosen = {key: changes for key, changes in task.chosen.items() if key == cell.key}
-        values = {**task.to_json(), "weights": weights, "chosen": chosen}
+        if cell.device.startswith("cuda") and "GPU" in self._offered:
+            cell = replace(cell, device="cuda:0")  # of such a worker, which sees no other
+        storage = task.storage if cell.tuned else ""  # it may hold a password
+        values = replace(task, cells=(cell,), weights=weights, chosen=chosen, storage=storage).to_json()
         future = self.client.submit(
             work,
-            Order(values, out, fresh, stale, identity(), {host: n for host, n in self._beside.items() if n > 1}),
+            Order(values, out, stale, identity(), {host: n for host, n in self._beside.items() if n > 1}),
             # The first part is what Dask's pages call it. Two commands that want the same have one run.
-            key=(cell.row, digest(str(name), out, fresh, stale, self._tries[name])[:32]),
+            key=(cell.row, digest(str(name), out, stale, self._tries[name])[:32]),
             priority=self.agenda.remaining[name],
-            resources=self._resources(cell),
+            resources=needs,
         )
-        self._under_way[name] = task, future
+        self._under_way[name], self._needs[name] = (task, future), needs
         future.add_done_callback(lambda _: self._news.put(name))
 
-    def _resources(self, cell: Cell) -> dict[str, float]:
+    def _resources(self, task: Plan) -> dict[str, float]:
         """Return what a run takes of the kinds that workers offer, no more than the best of them has."""
-        kept = recorded(cell, self.out) or recorded(cell.default(), self.out)
-        peaks = [size for phase in ("rss_fit", "rss_predict") if kept and (size := kept.memory.get(phase))]
-        wanted = {"GPU": float(cell.device.startswith("cuda")), "MEMORY": float(max(peaks, default=0))}
+        wanted = {"GPU": float(task.cells[0].device.startswith("cuda"))}
+        if "MEMORY" in self._offered:
+            wanted["MEMORY"] = float(self.agenda.memory(task))
         return {name: min(n, self._offered[name]) for name, n in wanted.items() if n and name in self._offered}
 
     def _changes(self) -> Iterator[Step]:
@@ -131,20 +148,27 @@ class Runs:
         if name not in self._under_way or self._under_way[name][1].status == "pending":
             return  # it was told twice
         task, future = self._under_way.pop(name)
+        self._stuck = [one for one in self._stuck if one != name]
         ended = self._ended(task, future)
         if ended is not None:
             self.done += 1
             self.agenda.end(task.cells[0])
+            self.agenda.learn(task.cells[0], ended[0])
             yield Step(self.done, task.cells[0], *ended)
 
     def _heard(self) -> Iterator[Step]:
-        """Yield what a run has said since the last time, or that there is nobody to run one."""
+        """Yield what a run has said since the last time, and that there is nobody to run one."""
         name, said = self._said or ("", "")
         self._said = None
-        if not self._threads:
-            name, said = str(next(iter(self._under_way))), "the cluster has no worker yet"
         if Path(name) in self._under_way:
             yield Step(self.done, self._under_way[Path(name)][0].cells[0], said=said)
+        if not self._threads:
+            left = [*(task for task, _ in self._under_way.values()), *self._waiting, *self._suspects.values()]
+            yield Step(self.done, left[0].cells[0], said="the cluster has no worker now")
+        elif self._stuck:
+            needs = ", ".join(f"{kind}={n:g}" for kind, n in self._needs[self._stuck[0]].items())
+            said = f"no worker offers {needs}; runs that wait for one: {len(self._stuck)}"
+            yield Step(self.done, self._under_way[self._stuck[0]][0].cells[0], said=said)
 
     def _ended(self, task: Plan, future: Future) -> tuple[Record, bool] | None:
         """Return the record of a run that has ended, and whether it was there before; None where it runs again."""
@@ -157,7 +181,7 @@ class Runs:
             return self._record(cell), bool(future.result())
         if error is not None and not isinstance(error, Dropped):
             raise error if isinstance(error, UserError) else UserError(_said(cell, error))
-        self._submit(task)
+        self._waiting.append(task)
         return None
 
     def _killed(self, task: Plan, error: KilledWorker) -> tuple[Record, bool] | None:
@@ -167,9 +191,12 @@ class Runs:
             self._suspects[name_of(cell)] = task
             return None
         lost = f"{error.allowed_failures + 1} workers were lost over it, one after the other"
-        done = fault(cell, self.out, lost)
+        root.pull(self.out, [cell.folder(self.out)])  # a worker may have been lost after its run had ended
+        deadline = monotonic() + ORPHAN
+        while (done := fault(cell, self.out, lost, self.stale.get(name_of(cell)))) is None and monotonic() < deadline:
+            sleep(LOOK / 10)
         if done is None:  # a process that outlived its worker is at it
-            self._submit(task)
+            self._waiting.append(task)
             return None
         del self._suspects[name_of(cell)]
         return done, False
@@ -182,6 +209,10 @@ class Runs:
                 f"a worker has run {cell.row}, of which nothing is in {self.out}; it must be a shared folder"
             )
         return done
+
+
+def _suits(offered: dict[str, float], needs: dict[str, float]) -> bool:
+    return all(offered.get(kind, 0.0) >= n for kind, n in needs.items())
 
 
 def _said(cell: Cell, error: BaseException) -> str:

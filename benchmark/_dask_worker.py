@@ -35,16 +35,14 @@ class Order:
     Attributes:
         task: a plan of one cell, as `Plan.to_json` gives it.
         out: `root.address` of what is kept.
-        fresh: run it again though it has finished,
-        stale: as long as its record is the one that was started then.
+        stale: when the record was started that is to be replaced; None: a finished one stands.
         identity: of who asks.
         beside: host -> cells that it may be running at the same time; 1 where nothing is said.
     """
 
     task: dict[str, Any]
     out: str
-    fresh: bool
-    stale: str
+    stale: str | None
     identity: dict[str, str]
     beside: Mapping[str, int] = field(default_factory=dict)
 
@@ -66,10 +64,10 @@ def work(order: Order) -> bool:
     if not task.split.is_file():
         raise UserError(f"worker {worker.address} does not see {task.split}; give an --out that all share, or a URL")
     known = record.read(cell.folder(out))
-    renewed = known is not None and known.status == record.OK and known.started != order.stale
+    fresh = known is not None and known.started == order.stale  # else a lost worker has begun: go on from there
     hosts = _idle.pop() if _idle else Hosts()
     hosts.workers = order.beside.get(worker.ip, 1)
-    steps = attempt(task, out, order.fresh and not renewed, hosts)
+    steps = attempt(task, out, fresh, hosts)
     try:
         reused = _followed(steps, str(name_of(cell)), worker)
     except BaseException:

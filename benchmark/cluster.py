@@ -20,7 +20,7 @@ from benchmark._agenda import Agenda, name_of
 from benchmark.api import UserError
 from benchmark.measure import cuda_devices
 from benchmark.plan import Plan
-from benchmark.runner import Step, tasks
+from benchmark.runner import Step, cleared, tasks
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -49,7 +49,10 @@ def run(plans: Sequence[Plan], out: Path, fresh: bool, scheduler: str) -> Iterat
         kept = record.read(cell.folder(out))
         if kept is None or kept.status != record.OK or fresh:
             todo[name_of(cell)] = task
-            stale[name_of(cell)] = kept.started if kept is not None else ""
+            if kept is not None:
+                stale[name_of(cell)] = kept.started
+            elif fresh:  # once and here: a run whose worker is lost goes on from what it has left
+                cleared(cell, out, fresh)
         else:
             done += 1
             yield Step(done, cell, kept, True)
@@ -59,7 +62,7 @@ def run(plans: Sequence[Plan], out: Path, fresh: bool, scheduler: str) -> Iterat
 
     with _connected(scheduler) as client:
         _check(client)
-        yield from Runs(client, out, Agenda(todo, out), stale if fresh else None, done).steps()
+        yield from Runs(client, out, Agenda(todo, out), stale if fresh else {}, done).steps()
 
 
 @contextmanager

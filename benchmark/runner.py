@@ -108,7 +108,7 @@ def attempt(task: Plan, out: Path, fresh: bool, hosts: Hosts) -> Generator[str, 
     found = None if fresh else record.read(folder)
     if found is not None and found.status == record.OK:
         return found, True
-    while not _cleared(cell, out, fresh):
+    while not cleared(cell, out, fresh):
         yield OTHERS
         time.sleep(PAUSE)
     while True:
@@ -120,16 +120,16 @@ def attempt(task: Plan, out: Path, fresh: bool, hosts: Hosts) -> Generator[str, 
         time.sleep(PAUSE)
 
 
-def _cleared(cell: Cell, out: Path, fresh: bool) -> bool:
+def cleared(cell: Cell, out: Path, fresh: bool) -> bool:
     """Remove what an attempt that gave no numbers has left, with `fresh` any; return whether nobody else is at it."""
     with _alone(folder := cell.folder(out)) as alone:
         if not alone:
             return False
         known = record.read(folder)
+        if fresh:  # before the record, which says that this is still to be done
+            shutil.rmtree(cell.training(out), ignore_errors=True)
         if fresh or known is None or known.status != record.OK:
             shutil.rmtree(folder, ignore_errors=True)
-        if fresh:
-            shutil.rmtree(cell.training(out), ignore_errors=True)
     return True
 
 
@@ -168,12 +168,19 @@ def _closed(cell: Cell, folder: Path, ended: Ended) -> Record | None:
         return (record.read(folder) or _fault(cell, folder, ended)) if alone else None
 
 
-def fault(cell: Cell, out: Path, reason: str) -> Record | None:
+def fault(cell: Cell, out: Path, reason: str, stale: str | None = None) -> Record | None:
     """Write and return the record of a cell that no process could end; None where one is at it.
 
-    A record that is there stands.
+    A record that is there stands, unless it was started at `stale`: then it is the one that was to be replaced.
     """
-    return _closed(cell, cell.folder(out), {"exit": 1, "why": reason})
+    with _alone(folder := cell.folder(out)) as alone:
+        if not alone:
+            return None
+        known = record.read(folder)
+        if known is not None and known.started != stale:
+            return known
+        shutil.rmtree(folder, ignore_errors=True)
+        return _close(cell, folder, record.FAILED, reason)
 
 
 def _fault(cell: Cell, folder: Path, ended: Ended) -> Record:

@@ -2,19 +2,21 @@
 
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from record_factory import Spec, make_cell, make_plan
 
-from benchmark import _dask_worker, cluster, host, planner, record, runner
+from benchmark import _dask_worker, cluster, host, planner, record, runner, tables, verify
 from benchmark._agenda import Agenda, name_of
-from benchmark.api import UserError
+from benchmark.api import Budget, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 # Rows that end their worker, or never end; and a command that runs them on two workers.
@@ -79,8 +81,22 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patience():
+    """On a busy machine a process may be silent for longer than Dask waits for it."""
+    import dask
+
+    limits = {f"distributed.comm.timeouts.{name}": "100s" for name in ("connect", "tcp")}
+    names = {limit: "DASK_" + limit.replace(".", "__").upper() for limit in limits}  # for processes of their own
+    os.environ.update({names[limit]: value for limit, value in limits.items()})
+    with dask.config.set(limits):
+        yield
+    for name in names.values():
+        del os.environ[name]
+
+
 @pytest.fixture(scope="module")
-def workers():
+def workers(patience):
     from distributed import LocalCluster
 
     before = dict(os.environ)
@@ -166,6 +182,149 @@ def test_nobody_writes_the_end_of_a_cell_that_another_process_is_at(store, tmp_p
     assert record.read(cell.folder(tmp_path)).reason == "workers were lost over it"
     record.write(replace(record.read(cell.folder(tmp_path)), status=record.OK), cell.folder(tmp_path))
     assert runner.fault(cell, tmp_path, "too late").status == record.OK
+
+
+def test_the_record_that_was_to_be_replaced_is_not_told_as_new(store, tmp_path):
+    (cell,) = plan_of(store, tmp_path, "majority").cells
+    old = record.Record(cell.key, {}, record.OK, started="2026-01-02T03:04:05+00:00")
+    record.write(old, cell.folder(tmp_path))
+    assert runner.fault(cell, tmp_path, "lost", "2026-01-01T00:00:00+00:00") == old
+    assert runner.fault(cell, tmp_path, "lost", old.started).reason == "lost"
+    assert record.read(cell.folder(tmp_path)).status == record.FAILED
+
+
+class Fake:
+    """A cluster that takes runs and does none of them."""
+
+    def __init__(self, *workers):
+        self.status, self.workers, self.orders, self.needs = "running", list(workers), [], []
+
+    def scheduler_info(self):
+        there = [{"host": "a", "nthreads": 1, "resources": resources} for resources in self.workers]
+        return {"workers": dict(enumerate(there))}
+
+    def submit(self, work, order, key, priority, resources):
+        self.orders.append(order)
+        self.needs.append(resources)
+        return SimpleNamespace(status="pending", add_done_callback=lambda told: None)
+
+
+def runs_of(fake, out, *plans, stale=None):
+    from benchmark._dask_runs import Runs
+
+    todo = {name_of(task.cells[0]): task for task in runner.tasks(plans)}
+    return Runs(fake, out, Agenda(todo, out), stale or {}, 0)
+
+
+def made_of(out, *specs):
+    return make_plan(out, [replace(spec, status="missing") for spec in specs])
+
+
+def test_only_a_search_is_told_where_its_storage_is(tmp_path):
+    plan = replace(made_of(tmp_path, Spec("lightgbm", "boosting", tuned=True)), storage="postgresql://neph:secret@h/db")
+    fake, default = Fake({}), replace(plan, cells=(plan.cells[0].default(),))
+    runs = runs_of(fake, tmp_path, plan, default)
+    assert runs._fill()
+    runs._submit(plan)
+    assert [(order.task["cells"][0]["trials"], order.task["storage"]) for order in fake.orders] == [
+        (0, ""),
+        (5, plan.storage),
+    ]
+
+
+def test_a_worker_with_a_device_of_its_own_calls_it_the_first(tmp_path):
+    plan = made_of(tmp_path, Spec("unet", "cnn", device="cuda:1"))
+    for offered, device in (({"GPU": 1.0}, "cuda:0"), ({}, "cuda:1")):
+        fake = Fake(offered)
+        assert runs_of(fake, tmp_path, plan)._fill()
+        assert fake.orders[0].task["cells"][0]["device"] == device
+    assert replace(plan.cells[0], device="cuda:0").key == plan.cells[0].key
+
+
+def test_runs_wait_for_a_worker_and_one_that_none_can_take_is_told(tmp_path, monkeypatch):
+    from benchmark import _dask_runs
+
+    monkeypatch.setattr(_dask_runs, "LOOK", 0.0)
+    rows = [Spec(f"unet{number}", "cnn", device="cuda:0") for number in range(9)]
+    fake = Fake()
+    runs = runs_of(fake, tmp_path, made_of(tmp_path, *rows, Spec("majority", "floor")))
+    monkeypatch.setattr(runs, "_news", queue.SimpleQueue())
+    assert runs._fill()
+    assert not fake.orders
+    assert [step.said for step in runs._changes()] == ["the cluster has no worker now"]
+    fake.workers = [{"GPU": 1.0}, {}]
+    assert runs._fill()
+    assert fake.needs == [{"GPU": 1.0}] * 6
+    assert list(runs._changes()) == []
+    fake.workers = [{}]  # for good, as nobody knows
+    assert runs._fill()
+    assert runs._fill()
+    assert [step.said for step in runs._changes()] == ["no worker offers GPU=1; runs that wait for one: 9"]
+    assert fake.needs == [*[{"GPU": 1.0}] * 9, {}], "a run that needs no device goes on, one that does still asks"
+
+
+def test_memory_asked_for_is_the_most_of_runs_of_the_same_size(store, tmp_path):
+    made = plan_of(store, tmp_path, "majority")
+    (cell,) = made.cells
+    fake = Fake({"MEMORY": 1e12})
+    runs = runs_of(fake, tmp_path, made)
+    runs._look()
+    assert runs._resources(made) == {}
+    usual = cell.budget.batch
+    for number, (side, batch, peak) in enumerate(((32, usual, 5), (32, usual, 7), (32, 2 * usual, 9), (64, usual, 11))):
+        one = replace(cell, split=f"{number}", budget=Budget(batch=batch), profile=("quick", "full")[number % 2])
+        values = {"patches": ["a", "b"], "pixels": 2 * side**2, "memory": {"rss_fit": peak, "rss_predict": None}}
+        kept = record.Record(one.key, asdict(one), record.OK, seconds=100.0 * (number + 1), **values)
+        runs.agenda.learn(one, kept)
+        record.write(kept, one.folder(tmp_path))
+    assert runs._resources(made) == {"MEMORY": 7.0}
+    new = replace(cell, profile="quick", seed=9)
+    again = Agenda({name_of(one): replace(made, cells=(one,)) for one in (cell, new)}, tmp_path)
+    assert again.memory(made) == 7
+    assert again.remaining[name_of(new)] == 300.0, "the longest of its own profile"
+    assert again.remaining[name_of(cell)] == 1.0, "runs of another profile say nothing"
+
+
+def test_a_run_beside_others_is_marked_and_its_numbers_are_no_others(tmp_path):
+    plan = make_plan(tmp_path, [Spec("alone"), Spec("beside", skill=0.8)])
+    assert tables.shared(tables.leaderboard(plan, tmp_path)) == []
+    kept = record.read(plan.cells[1].folder(tmp_path))
+    made = replace(kept, environment=kept.environment | {"workers": 2})
+    record.write(made, plan.cells[1].folder(tmp_path))
+    frame = tables.leaderboard(plan, tmp_path)
+    assert {entry["row"] for entry in tables.pivot(frame)} == {"alone", "beside ∥"}
+    assert tables.shared(frame) == ["∥ measured beside other runs on one machine: times are not comparable"]
+    assert verify.environments(replace(kept, environment=kept.environment | {"workers": 1}), made) == []
+
+
+def test_a_run_whose_worker_was_lost_is_not_fresh_again(store, tmp_path, monkeypatch):
+    plan = plan_of(store, tmp_path, "majority")
+    (cell,) = plan.cells
+    worker = SimpleNamespace(address="tcp://here", ip="127.0.0.1")
+    monkeypatch.setattr(_dask_worker, "get_worker", lambda: worker)
+    monkeypatch.setattr(_dask_worker, "_followed", lambda steps, name, worker: steps)
+    monkeypatch.setattr(_dask_worker, "attempt", lambda task, out, fresh, hosts: fresh)
+    old = record.Record(cell.key, {}, record.OK, started="2026-01-02T03:04:05+00:00")
+    order = _dask_worker.Order(plan.to_json(), str(tmp_path), old.started, _dask_worker.identity())
+    record.write(old, cell.folder(tmp_path))
+    assert _dask_worker.work(order)
+    shutil.rmtree(cell.folder(tmp_path))  # by the run that was lost
+    assert not _dask_worker.work(order)
+    record.write(replace(old, started="2026-01-03T00:00:00+00:00"), cell.folder(tmp_path))
+    assert not _dask_worker.work(order)
+    _dask_worker.release()
+
+
+def test_fresh_removes_what_an_unfinished_run_has_left_once(workers, store, tmp_path):
+    plan = plan_of(store, tmp_path, "majority")
+    (cell,) = plan.cells
+    left = cell.training(tmp_path) / "a" / "state"
+    left.parent.mkdir(parents=True)
+    left.write_text("")
+    steps = cluster.run([plan], tmp_path, True, workers.scheduler_address)
+    next(steps)
+    assert not left.exists()
+    assert [step.record.status for step in steps if step.record] in ([], [record.OK])
 
 
 def ended(steps):
