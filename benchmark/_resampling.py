@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from benchmark import boundary
-from benchmark.lines import Line, tally
+from benchmark.lines import EDGE, Line, tally
 from benchmark.record import Record
 from benchmark.scores import jaccard
 from benchmark.stats import ALPHA, Difference, Draws, Score, Tally, common, difference, holm, resample
-
-EDGE = "2"  # pixels
 
 
 class Sampler:

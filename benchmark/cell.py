@@ -20,6 +20,7 @@ from benchmark import (
     evidence,
     feature_health,
     patchset,
+    probability_summary,
     record,
     recount,
     scores,
@@ -104,6 +105,7 @@ def answer(bench: Bench, fitted: Fitted) -> Record:
     evidence.save_array(folder / VALIDATION, fitted.histogram)
     artifacts.save(method, folder / "model", images.bands, images.shape[2:], *_seen(bench.plan.store))
     inside = _keep_truth(bench)
+    probability_summary.summary(folder / PROBABILITIES, cell.truth(bench.out) / "mask.npy")
     cloud = probability > 0.5
     return Record(
         key=cell.key,
@@ -202,6 +204,7 @@ def _same_as_default(bench: Bench, default: Record, trials: list[dict[str, Any]]
     for name in (PROBABILITIES, VALIDATION):
         if (source / name).exists():  # older records have no histogram
             shutil.copy2(source / name, folder / name)
+    probability_summary.summary(folder / PROBABILITIES, bench.cell.truth(bench.out) / "mask.npy")
     shutil.copytree(source / "model", folder / "model", dirs_exist_ok=True)
     laps = {**default.laps, "tune": tuning}
     return replace(default, key=bench.cell.key, cell=asdict(bench.cell), trials=trials, laps=laps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -73,9 +74,15 @@ def stored(cell: Cell, kept: Record, out: Path) -> tuple[Path, Path] | None:
     probabilities, truth = cell.folder(out) / PROBABILITIES, cell.truth(out)
     if not (probabilities.exists() and (truth / "mask.npy").exists()):
         return None
-    if json.loads((truth / "meta.json").read_text())["patches"] != kept.patches:
+    if _patches(meta := truth / "meta.json", meta.stat().st_mtime_ns) != kept.patches:
         raise ValueError(f"the patches in {truth} are not those of {probabilities.parent}")
     return probabilities, truth
+
+
+@cache
+def _patches(meta: Path, changed: int) -> list[str]:
+    """Return the patches that a truth is of; `changed` makes a rewritten file another one."""
+    return list(json.loads(meta.read_text())["patches"])
 
 
 def _write_strata(found: Mapping[str, Stratum], path: Path) -> None:

@@ -29,7 +29,7 @@ from benchmark import record
 from benchmark._resampling import areas
 from benchmark.calibration import validation_of
 from benchmark.label_noise import PERMUTED
-from benchmark.lines import Line, histogram_of, tally
+from benchmark.lines import Line, tally
 from benchmark.plan import Cell
 from benchmark.record import PROBABILITIES, Record
 from benchmark.scores import VALUES, scores
@@ -100,13 +100,15 @@ def _features(line: Line, cell: Cell, kept: Record) -> str:
 
 def _outputs(line: Line, cell: Cell, kept: Record) -> str:
     """Say whether probabilities or masks are constant, where the truth has both classes; a floor is meant to be."""
-    test, validation = np.sum(kept.counts, axis=0), validation_of(cell.folder(line.out))
+    test = np.sum(kept.counts, axis=0)
     if cell.family == FLOOR or not _both(test):
         return ""
-    hist = histogram_of(cell, kept, line.out)
-    if hist is not None and np.count_nonzero(hist.sum(0)) == 1:
+    told = line.summaries[line.cells.index(cell)]
+    if told is not None and told.values == 1:
         return "its probability is the same in every pixel"
-    judged = [test]
+    if not _one_class(test):
+        return ""
+    judged, validation = [test], validation_of(cell.folder(line.out))
     if validation is not None and _both(other := _counts(validation, kept.threshold)):  # older records have none
         judged.append(other)
     if all(_one_class(counts) for counts in judged):
@@ -215,6 +217,8 @@ def _permuted(line: Line) -> str:
     defaults = tuple(cell.default() for cell in line.cells)
     for cells in (line.cells, defaults) if line.first.tuned else (line.cells,):
         twins = tuple(permuted_twin(cell) for cell in cells)
+        if not (twins[0].folder(line.out) / record.FILE).exists():  # hardly any line has some
+            continue
         treated = Line(twins, tuple(record.read(twin.folder(line.out)) for twin in twins), line.out)
         if not treated.ok or _untaught(replace(cells[0], labels=""), twins[0], line.out):
             continue

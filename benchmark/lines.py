@@ -9,17 +9,18 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark import boundary, evidence, record
+from benchmark import boundary, evidence, probability_summary, record
 from benchmark._probability_draws import Parts, parts
 from benchmark.plan import Cell, Plan
+from benchmark.probability_summary import Summary
 from benchmark.record import FAILED, NOT_RUN, OK, TIMEOUT, Record
-from benchmark.scores import PROBABILITY_SCORES, SCORES, histogram, jaccard, probability_scores, scores
+from benchmark.scores import PROBABILITY_SCORES, SCORES, histogram, jaccard, scores
 from benchmark.stats import Tally, by_scene, interval, resample
 
 MISSING = "missing"
@@ -30,7 +31,8 @@ COSTS = (
     *("fit_s", "encode_s", "tune_s", "mpixel_per_s", "latency_ms", "parameters", "trainable"),
     *("rss_mb", "rss_over_start_mb", "vram_allocated_mb", "vram_reserved_mb", "vram_process_mb", "energy_j"),
 )
-OUTLINE = ("boundary_jaccard_2", "boundary_f1_2")
+EDGE = "2"  # pixels
+OUTLINE = (f"boundary_jaccard_{EDGE}", f"boundary_f1_{EDGE}")
 _PHASES = ("load", "forward", "backward", "step")  # of an optimiser step
 FACTS = ("step_s", "mfu", *(f"vram_{phase}_mb" for phase in _PHASES))
 COLUMNS = (
@@ -42,7 +44,7 @@ COLUMNS = (
     *TIES,
     *COSTS,
     *FACTS,
-    *("trials", "study_id", "device", "labels", "circular", "note"),
+    *("trials", "study_id", "device", "shared", "labels", "circular", "note"),
 )
 _VRAM = ("vram_allocated", "vram_reserved", "vram_process")
 
@@ -66,6 +68,16 @@ class Line:
         found = tuple(r for r in self.records if r is not None and r.status == OK)
         return found if len(found) == len(self.cells) else ()
 
+    @cached_property
+    def summaries(self) -> tuple[Summary | None, ...]:
+        """What the stored probabilities of each seed come to, of a line that is `ok`; None where they are not kept.
+
+        Raises:
+            ValueError: the truth is that of other patches.
+        """
+        stored = [evidence.stored(cell, kept, self.out) for cell, kept in zip(self.cells, self.ok, strict=True)]
+        return tuple(one and probability_summary.summary(one[0], one[1] / "mask.npy") for one in stored)
+
     @property
     def ending(self) -> tuple[str, str]:
         """Status and reason: of the worst seed, the first of them."""
@@ -84,10 +96,25 @@ def _ending(cell: Cell, kept: Record | None) -> tuple[str, str]:
 
 def lines(plan: Plan, out: Path) -> list[Line]:
     """Return the lines of a plan with their records, in the order of the plan."""
-    groups: dict[tuple[str, bool], list[Cell]] = {}
+    return _lines(plan, out, {})
+
+
+def by_plan(plans: Iterable[Plan], out: Path) -> dict[str, list[Line]]:
+    """Return `lines` by name of the plan; a record of several plans is read once."""
+    kept: dict[Path, Record | None] = {}
+    return {plan.name: _lines(plan, out, kept) for plan in plans}
+
+
+def _lines(plan: Plan, out: Path, kept: dict[Path, Record | None]) -> list[Line]:
+    groups: dict[tuple[str, bool], list[tuple[Cell, Path]]] = {}
     for cell in plan.cells:
-        groups.setdefault((cell.row, cell.tuned), []).append(cell)
-    return [Line(tuple(g), tuple(record.read(cell.folder(out)) for cell in g), out) for g in groups.values()]
+        groups.setdefault((cell.row, cell.tuned), []).append((cell, folder := cell.folder(out)))
+        if folder not in kept:
+            kept[folder] = record.read(folder)
+    return [
+        Line(tuple(cell for cell, _ in group), tuple(kept[folder] for _, folder in group), out)
+        for group in groups.values()
+    ]
 
 
 def values(line: Line) -> dict[str, Any]:
@@ -96,6 +123,7 @@ def values(line: Line) -> dict[str, Any]:
     told = {"row": cell.row, "family": cell.family, "status": status, "reason": reason, "tuned": cell.tuned}
     ends = {"seeds": len(line.cells), "study_id": cell.study_id, "device": cell.device, "note": cell.note}
     ends |= {"labels": cell.labels, "circular": " ".join(cell.circular)}
+    ends["shared"] = any(kept is not None and kept.environment.get("workers", 1) > 1 for kept in line.records)
     return dict.fromkeys(COLUMNS, math.nan) | (_measured(line, line.ok) if line.ok else {}) | told | ends
 
 
@@ -134,8 +162,7 @@ def tally(line: Line, counts: Sequence[Sequence[Sequence[int]]]) -> Tally | None
 
 
 def _probability_scores(line: Line) -> dict[str, float]:
-    found = [histogram_of(cell, kept, line.out) for cell, kept in zip(line.cells, line.ok, strict=True)]
-    each = [probability_scores(hist) for hist in found if hist is not None and hist.any()]
+    each = [one.scores for one in line.summaries if one is not None and one.scores]
     return {name: _mean([score[name] for score in each]) for name in PROBABILITY_SCORES}
 
 
@@ -143,8 +170,8 @@ def _outline(done: Sequence[Record]) -> dict[str, float]:
     """Return the scores of outlines, of pooled counts; NaN if a record is without them."""
     if not all(kept.boundary for kept in done):
         return {}
-    each = [boundary.scores({d: np.sum(found, axis=0) for d, found in kept.boundary.items()}) for kept in done]
-    return {name: _mean([float(found[name]) for found in each]) for name in OUTLINE}
+    each = boundary.scores({EDGE: np.stack([np.sum(kept.boundary[EDGE], axis=0) for kept in done])})
+    return {name: _mean(each[name]) for name in OUTLINE}
 
 
 def histogram_of(cell: Cell, kept: Record, out: Path) -> np.ndarray | None:
@@ -247,6 +274,8 @@ def _median(found: Iterable[float | None]) -> float:
 
 
 def _mean(found: Any) -> float:
+    if len(found) and not np.isnan(found).any():
+        return float(np.mean(found))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         return float(np.nanmean(found)) if len(found) else math.nan

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,11 @@ from benchmark.comparisons import TOLD
 from benchmark.comparisons import tables as compared_tables
 from benchmark.effects import RATIOS, TITLES, resampled, tell
 from benchmark.gallery import CAPTION, gallery
+from benchmark.lines import Line, lines
 from benchmark.plan import Plan
 from benchmark.published import BESIDE, CONTEXT
 from benchmark.record import Record
-from benchmark.tables import TIED, circles, fit_facts, leaderboard, pivot, ties, unranked
+from benchmark.tables import TIED, circles, fit_facts, leaderboard, pivot, shared, ties, unranked
 from benchmark.views import Views, derive
 
 if TYPE_CHECKING:
@@ -68,18 +69,20 @@ CAPTIONS = {
 }
 
 
-def write_report(plan: Plan, out: Path, frame: DataFrame | None = None) -> Path:
+def write_report(plan: Plan, out: Path, frame: DataFrame | None = None, found: Sequence[Line] | None = None) -> Path:
     """Write the tables of a plan (`views.FILES`), plots/*.png and report.html; return the page.
 
     Args:
         plan: what was run.
         out: where its records are.
         frame: its leaderboard, where the caller has it already.
+        found: its lines, where the caller has them already.
     """
     for old in (out / "plots").glob("*.png"):
         if old.stem not in PICTURES:  # of an earlier version
             old.unlink()
-    views = derive(plan, out, leaderboard(plan, out) if frame is None else frame)
+    found = lines(plan, out) if found is None else found
+    views = derive(plan, out, leaderboard(plan, out, found) if frame is None else frame, found)
     pictures = {name: _draw(name, views, out / "plots" / f"{name}.png") for name in PICTURES}
     page = out / "report.html"
     with replacing(page) as temporary:
@@ -109,7 +112,7 @@ def _render(views: Views, pictures: Mapping[str, Path | None]) -> str:
         plan=plan,
         entries=pivot(frame),
         unranked=unranked(frame),
-        circles=[*ties(frame), *circles(frame), *([views.optimism] if views.optimism else [])],
+        circles=[*ties(frame), *shared(frame), *circles(frame), *([views.optimism] if views.optimism else [])],
         comparisons=compared_tables(views.compared),
         compared=TOLD,
         tied=TIED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -64,7 +64,13 @@ def resample(counts: np.ndarray, score: Score, resamples: int = RESAMPLES, seed:
         resamples: bootstrap draws.
         seed: of the draws: lines of as many scenes see the same draws.
     """
-    flat = np.moveaxis(np.asarray(counts, np.float64), 1, 0)
+    flat = np.ascontiguousarray(np.moveaxis(np.asarray(counts, np.float64), 1, 0))
+    return _resampled(flat.tobytes(), flat.shape, score, resamples, seed)
+
+
+@lru_cache(256)  # the same line is in its interval, in the gate and in differences
+def _resampled(counts: bytes, shape: tuple[int, ...], score: Score, resamples: int, seed: int) -> Draws:
+    flat = np.frombuffer(counts).reshape(shape)
     scenes = len(flat)
     weights = (np.ones((1, scenes)), drawn_times(scenes, resamples, seed, SCENES), 1 - np.eye(scenes))
     whole, *parts = (score(np.tensordot(weight, flat, 1)) for weight in weights)

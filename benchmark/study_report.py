@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark._files import write_csv
+from benchmark.lines import Line
 from benchmark.plan import Plan
 from benchmark.study_table import Study, gather, study, write_study
 from benchmark.tables import markdown
@@ -41,7 +42,12 @@ class _Page:
             self.pictures.append((path, caption))
 
 
-def write(plans: Sequence[Plan], out: Path, frames: Mapping[str, DataFrame] | None = None) -> Path:
+def write(
+    plans: Sequence[Plan],
+    out: Path,
+    frames: Mapping[str, DataFrame] | None = None,
+    lines: Mapping[str, Sequence[Line]] | None = None,
+) -> Path:
     """Write study.csv, study.md, the derived tables and pictures of a suite; return the page, study.md.
 
     What an earlier run left in the folder and this one does not write is removed.
@@ -50,8 +56,9 @@ def write(plans: Sequence[Plan], out: Path, frames: Mapping[str, DataFrame] | No
         plans: all arms of one suite on one data set, in the suite's order.
         out: where records and splits are.
         frames: as in `study_table.gather`.
+        lines: as there.
     """
-    found = gather(plans, out, frames)
+    found = gather(plans, out, frames, lines)
     folder = out / FOLDER / found.name
     table, page = study(found), _Page()
     for view in _views(found):

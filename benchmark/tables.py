@@ -30,14 +30,15 @@ _TOLD = (
     "it exists. edge: boundary Jaccard index at 2 pixels."
 )
 TIED = "≈"
-CIRCULAR, LABELLER = "†", "‡"
+CIRCULAR, LABELLER, SHARED = "†", "‡", "∥"
 SUSPECT = "suspect"  # the column of reasons, and the status they have in a list
 _UNKNOWN = "The data set does not say which bands its label derives from, so circular rows are not marked."
 _CIRCULAR = f"{CIRCULAR} circular: it sees bands that the label derives from, so its score is agreement, not skill"
+_SHARED = f"{SHARED} measured beside other runs on one machine: times are not comparable"
 _OWN = f"{LABELLER} label source: the algorithm that made the label, scored against itself"
 
 
-def leaderboard(plan: Plan, out: Path) -> DataFrame:
+def leaderboard(plan: Plan, out: Path, found: Sequence[Line] | None = None) -> DataFrame:
     """Return one line per row and kind (defaults, tuned), with the columns COLUMNS and SUSPECT (see `gate`).
 
     Rows are sorted by their tuned line, or their defaults where there is none; the defaults stand before the tuned
@@ -46,10 +47,15 @@ def leaderboard(plan: Plan, out: Path) -> DataFrame:
     scenes and seeds, empty where there is but one scene. The line that a row ranks by is `tied` if its difference to
     the first row's is not resolved, and `detectable` is the smallest true one that would be (see
     `_resampling.to_best`).
+
+    Args:
+        plan: what was run.
+        out: where its records are.
+        found: its lines, where the caller has them already.
     """
     import pandas as pd
 
-    found = lines(plan, out)
+    found = lines(plan, out) if found is None else found
     doubts = suspects(found)
     entries = [
         values(line) | {SUSPECT: "; ".join(doubts.get((line.first.row, line.first.tuned), ()))} for line in found
@@ -100,29 +106,25 @@ def pivot(frame: DataFrame) -> list[dict[str, str]]:
 
     `train s` is fitting and the encoding by a frozen backbone; `VRAM MB` is what PyTorch reserved.
     """
-    shown = frame[frame["row"].isin(ranked(frame)["row"])]
-    return [_entry(name, kinds) for name, kinds in shown.groupby("row", sort=False)]
+    kinds: dict[str, list[dict[str, Any]]] = {row: [] for row in ranked(frame)["row"]}
+    for line in frame[frame["row"].isin(kinds)].to_dict("records"):
+        kinds[line["row"]].append(line)
+    return [_entry(name, both) for name, both in kinds.items()]
 
 
-def _entry(name: str, kinds: DataFrame) -> dict[str, str]:
-    best = kinds[kinds["status"] == OK].iloc[-1]
+def _entry(name: str, kinds: Sequence[dict[str, Any]]) -> dict[str, str]:
+    best = [line for line in kinds if line["status"] == OK][-1]
     train = best["fit_s"] + (0 if math.isnan(best["encode_s"]) else best["encode_s"])
-    ranking = {
-        kind: ranking_score(line.iloc[0]) if len(line := kinds[kinds["tuned"] == (kind == "tuned")]) else ""
-        for kind in ("default", "tuned")
-    }
+    found = {"tuned" if line["tuned"] else "default": ranking_score(line) for line in kinds}
+    ranking = {kind: found.get(kind, "") for kind in ("default", "tuned")}
     return {
-        **{"row": marked(name, best["circular"]), "family": best["family"]},
+        **{"row": marked(name, best["circular"]) + f" {SHARED}" * bool(best["shared"]), "family": best["family"]},
         **ranking,
         "tied": TIED * is_tied(best),
         **{title: _decimals(best[column]) for title, column in _SCORES.items()},
-        **{
-            "train s": _digits(train),
-            "tune s": _digits(best["tune_s"]),
-            "trials": _digits(best["trials"]),
-            "Mpixel/s": _digits(best["mpixel_per_s"]),
-        },
-        **{"latency ms": _digits(best["latency_ms"]), "RSS MB": _digits(best["rss_mb"])},
+        **{"train s": _digits(train), "tune s": _digits(best["tune_s"]), "trials": _digits(best["trials"])},
+        **{"Mpixel/s": _digits(best["mpixel_per_s"]), "latency ms": _digits(best["latency_ms"])},
+        "RSS MB": _digits(best["rss_mb"]),
         **{"VRAM MB": _digits(best["vram_reserved_mb"]), "M parameters": _digits(best["parameters"], 1e6)},
     }
 
@@ -191,14 +193,13 @@ def _fit(line: Line, costs: Mapping[str, Any]) -> dict[str, str]:
 
 def unranked(frame: DataFrame) -> list[tuple[str, str, str]]:
     """Return (name, status, reason) of lines that are suspect or have no score, a reason both of a row share once."""
-    doubted = (frame["status"] == OK) & (frame[SUSPECT] != "")
-    scored = [f"{ranking_score(line)}; {line[SUSPECT]}" for line in frame.to_dict("records")]
-    told = frame.assign(status=frame["status"].mask(doubted, SUSPECT), reason=frame["reason"].mask(doubted, scored))
-    rest = told[told["status"] != OK].drop_duplicates(["row", "status", "reason"])
-    return [
-        (label(row, tuned), status, " ".join(reason.split()))
-        for row, tuned, status, reason in zip(rest["row"], rest["tuned"], rest["status"], rest["reason"], strict=True)
-    ]
+    ends: dict[tuple[str, str, str], bool] = {}
+    for line in frame[(frame["status"] != OK) | (frame[SUSPECT] != "")].to_dict("records"):
+        doubted = line["status"] == OK
+        status = SUSPECT if doubted else line["status"]
+        reason = f"{ranking_score(line)}; {line[SUSPECT]}" if doubted else line["reason"]
+        ends.setdefault((line["row"], status, reason), line["tuned"])
+    return [(label(row, tuned), status, " ".join(reason.split())) for (row, status, reason), tuned in ends.items()]
 
 
 def marked(row: str, circular: str) -> str:
@@ -237,7 +238,7 @@ def markdown(entries: Sequence[Mapping[str, str]]) -> list[str]:
 def _page(frame: DataFrame) -> str:
     notes = frame[frame["note"] != ""].drop_duplicates("row")
     remarks = [f"**{row}**: {note}" for row, note in zip(notes["row"], notes["note"], strict=True)]
-    remarks += circles(frame)
+    remarks += [*shared(frame), *circles(frame)]
     ends = [f"**{name}**: {status}: {reason}" for name, status, reason in unranked(frame)]
     text = [_TOLD, "", *markdown(pivot(frame)), *(line for remark in ties(frame) for line in ("", remark))]
     for title, items in (("Suspect, or without a score", ends), ("Notes", remarks)):
@@ -256,6 +257,11 @@ def ties(frame: DataFrame) -> list[str]:
         "all rows. Smallest true difference to it that these scenes and seeds show with a power of 80 % at 5 %: "
         f"{median} (median of the rows, {smallest} to {largest})."
     ]
+
+
+def shared(frame: DataFrame) -> list[str]:
+    """Return what the mark of rows means that were measured beside other runs, if any has it."""
+    return [_SHARED] if ranked(frame)["shared"].any() else []
 
 
 def circles(frame: DataFrame) -> list[str]:
@@ -279,7 +285,9 @@ def summary(frame: DataFrame) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    ends = Text("\n".join([*(": ".join(end) for end in unranked(frame)), *ties(frame), *circles(frame)]))
+    ends = Text(
+        "\n".join([*(": ".join(end) for end in unranked(frame)), *ties(frame), *shared(frame), *circles(frame)])
+    )
     title = "Macro Jaccard index [95 % interval over scenes and seeds]"
     table = Table(title=title, caption=ends, caption_justify="left", box=box.SIMPLE_HEAD)
     for column in _SUMMARY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from benchmark import calibration_table, evidence, optimism, shape_table, strata
 from benchmark.cards import write_cards
 from benchmark.comparisons import compare, intervals, write_comparisons
 from benchmark.effects import effects, write_effects
-from benchmark.lines import Line, lines
+from benchmark.lines import Line
 from benchmark.plan import Plan
 from benchmark.published import write_published
 from benchmark.tables import write_leaderboard
@@ -53,9 +54,8 @@ class Views:
     optimism: str
 
 
-def derive(plan: Plan, out: Path, frame: DataFrame) -> Views:
-    """Return the tables of a plan whose leaderboard is there, written into `out` as FILES."""
-    found = lines(plan, out)
+def derive(plan: Plan, out: Path, frame: DataFrame, found: Sequence[Line]) -> Views:
+    """Return the tables of a plan of which leaderboard and lines are there, written into `out` as FILES."""
     done = strata_table.completed(frame, found)
     whole = {line.cells[0].key: line for line in done}
     found = [whole.get(line.cells[0].key, line) for line in found]

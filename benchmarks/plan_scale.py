@@ -3,7 +3,7 @@
 The run itself is a stub on the workers, which sleeps a drawn time and writes a record with probabilities, as a run
 would leave them; everything else is the benchmark's own: plans, agenda, Dask, records, leaderboards. Printed are the
 overhead of a run (time of the whole, less what each worker was busy with stubs, over the runs), the memory of client
-and scheduler, which are one process here, as runs finish, and the time of the leaderboards of all records.
+and scheduler, which are one process here, as runs finish, and the processor time of what `report` makes of all records.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmark import ROOT, cluster, record
+from benchmark import ROOT, cluster, lines, record, study_report
 from benchmark.api import digest
 from benchmark.plan import Plan
-from benchmark.tables import leaderboard
+from benchmark.tables import leaderboard, write_leaderboard
 
 sys.path.append(str(ROOT / "tests"))
 from record_factory import REALISTIC, Scene, make_cell, make_scene, write_ok, write_truth
@@ -52,8 +52,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=0.05, help="mean of a stub's duration")
     parser.add_argument("--out", default="results/scale")
-    parser.add_argument("--report", action="store_true", help="only the leaderboards, of records that are there")
-    parser.add_argument("--profile", action="store_true", help="with --report: where their time goes, for ten plans")
+    parser.add_argument("--report", action="store_true", help="only the report, of records that are there")
+    parser.add_argument("--profile", action="store_true", help="with --report: where its time goes, for ten plans")
     return parser.parse_args()
 
 
@@ -64,7 +64,8 @@ def _plans(out: Path, runs: int) -> list[Plan]:
     cells = [make_cell(row, seed) for row in rows for seed in range(SEEDS)]
     split = out / "splits" / "one.split.json"
     split.parent.mkdir(parents=True, exist_ok=True)
-    split.write_text("{}")
+    train = [f"patch{place}" for place in range(8)]
+    split.write_text(json.dumps({"parts": {"train": train}, "scenes": dict.fromkeys(train, "scene")}))
     found = []
     for arm in range(runs // len(cells)):
         own = tuple(replace(cell, split=digest(arm)) for cell in cells)
@@ -120,24 +121,35 @@ def _scene() -> Scene:
 
 
 def _report(plans: list[Plan], out: Path) -> None:
-    """Time the leaderboards of all records, and say where the time goes."""
-    cells = [cell for plan in plans for cell in plan.cells]
-    start = time.perf_counter()
-    sizes = [(cell.folder(out) / record.FILE).stat().st_size for cell in cells]
-    assert all(record.read(cell.folder(out)) is not None for cell in cells)
-    print(f"reading {len(cells)} records of {np.mean(sizes) / 1e3:.0f} kB: {time.perf_counter() - start:.1f} s")
-    start = time.perf_counter()
-    for plan in plans:
-        leaderboard(plan, out)
-    print(f"leaderboards of {len(plans)} plans: {time.perf_counter() - start:.1f} s", flush=True)
+    """Print the processor time of what `report` makes of all records, imports apart."""
+    import pandas  # noqa: F401
+    import scipy.special  # noqa: F401
+    import seaborn  # noqa: F401
+
+    sizes = [(cell.folder(out) / record.FILE).stat().st_size for plan in plans for cell in plan.cells]
+    print(f"{len(sizes)} records of {np.mean(sizes) / 1e3:.0f} kB", flush=True)
+    marks = [time.process_time(), *(time.process_time() for _ in _views(plans, out))]
+    for what, spent in zip(("records", "leaderboards", "page of the study"), np.diff(marks), strict=True):
+        print(f"{what}: {spent:.1f} s")
+    print(f"together: {marks[-1] - marks[0]:.1f} s", flush=True)
+
+
+def _views(plans: list[Plan], out: Path) -> Iterator[object]:
+    """Make what `report` makes of a suite, bar MLflow's copies: records, leaderboards, the page of the study."""
+    yield (found := lines.by_plan(plans, out))
+    frames = {plan.name: leaderboard(plan, out, found[plan.name]) for plan in plans}
+    for name, frame in frames.items():
+        write_leaderboard(frame, out / "reports" / name)
+    yield frames
+    yield study_report.write(plans, out, frames, found)
 
 
 def _profile(plans: list[Plan], out: Path) -> None:
-    """Say where the time of the leaderboards of some plans goes."""
-    with cProfile.Profile() as profile:
-        for plan in plans:
-            leaderboard(plan, out)
-    pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
+    """Say where the time of the report of some plans goes."""
+    list(_views(plans[:2], out))  # imports
+    with cProfile.Profile(time.process_time) as profile:
+        list(_views(plans, out))
+    pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
 
 
 if __name__ == "__main__":
