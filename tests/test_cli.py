@@ -195,3 +195,11 @@ def test_a_fault_loses_nothing_already_computed(folder, tmp_path):
     assert before
     assert {path: path.read_bytes() for path in before} == before
     assert (tmp_path / "out/leaderboard.csv").read_text() == table
+
+
+def test_a_storage_whose_password_is_not_escaped_is_refused_before_anything_is_kept(tmp_path):
+    done = run(tmp_path, tmp_path, "--storage", "postgresql://neph:secret?1@127.0.0.1:1/optuna")
+    assert done.returncode == 2
+    assert "%3F" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()
