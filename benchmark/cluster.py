@@ -136,12 +136,12 @@ def _check(client: Client) -> None:
     """
     from benchmark._dask_worker import identity, stranger
 
-    try:
-        found = client.run(stranger, identity())
-    except ImportError as error:
-        raise UserError(f"the workers cannot import Nephoscope ({error}); start them in its folder") from None
-    for address, said in found.items():
-        if said:
+    for address, said in client.run(stranger, identity(), on_error="return").items():
+        if isinstance(said, ImportError):
+            raise UserError(f"the workers cannot import Nephoscope ({said}); start them in its folder")
+        if isinstance(said, Exception) and not isinstance(said, OSError):
+            raise said
+        if said and not isinstance(said, OSError):  # that is one that was lost meanwhile
             raise UserError(f"worker {address} {said}")
 
 

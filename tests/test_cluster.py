@@ -67,7 +67,7 @@ if __name__ == "__main__":
         list(cluster.run(plan("faulty-hang"), out, False, sys.argv[3]))
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        LocalCluster(2, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=50) as made,
+        LocalCluster(2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50) as made,
     ):
         steps = cluster.run(plan("majority", "threshold", "faulty-worker"), out, False, made.scheduler_address)
         told["ended"] = [(step.cell.row, step.record.status, step.record.reason) for step in steps if step.record]
@@ -100,7 +100,7 @@ def workers(patience):
     from distributed import LocalCluster
 
     before = dict(os.environ)
-    with LocalCluster(2, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as made:
+    with LocalCluster(2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0) as made:
         yield made
     os.environ.clear()
     os.environ.update(before)
@@ -155,6 +155,19 @@ def test_a_worker_with_other_code_or_packages_says_so():
     )
     assert _dask_worker.stranger(ours | {"code": "x"}).startswith(f"has code {ours['code']} where")
     assert "has rocket not installed where this command has 2" in _dask_worker.stranger(ours | {"rocket": "2"})
+
+
+def test_a_worker_that_is_lost_while_it_is_asked_does_not_end_the_command():
+    def asked(answer):
+        return SimpleNamespace(run=lambda *args, on_error="raise": {"tcp://a": answer})
+
+    cluster._check(asked(OSError("stream is closed")))
+    cluster._check(asked(""))
+    for answer, told in (("has code", "worker tcp://a has code"), (ModuleNotFoundError("no benchmark"), "import Neph")):
+        with pytest.raises(UserError, match=told):
+            cluster._check(asked(answer))
+    with pytest.raises(RuntimeError):
+        cluster._check(asked(RuntimeError()))
 
 
 def test_one_process_at_a_time_is_at_a_cell_and_the_other_takes_what_it_made(store, tmp_path, monkeypatch):
