@@ -52,7 +52,8 @@ AGREED = (
     "boundary_jaccard_2 boundary_f1_2 tied detectable "
     "fit_s encode_s tune_s mpixel_per_s latency_ms parameters trainable rss_mb rss_over_start_mb "
     "vram_allocated_mb vram_reserved_mb vram_process_mb energy_j step_s mfu "
-    "vram_load_mb vram_forward_mb vram_backward_mb vram_step_mb trials study_id device shared labels circular note suspect"
+    "vram_load_mb vram_forward_mb vram_backward_mb vram_step_mb trials study_id device "
+    "shared labels circular note suspect"
 )
 
 
