@@ -11,9 +11,10 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 CLEAR, CLOUD, IGNORE = 0, 1, 255
 REFLECTANCE, BRIGHTNESS_TEMPERATURE = "reflectance", "brightness_temperature"
@@ -57,16 +58,14 @@ class Images:
     """Patches without their truth, read from memory-mapped arrays when asked for.
 
     Attributes:
-        toa: one (all bands, y, x) float32 array a patch, usually a view of a memory-mapped file; none is handed out of
-            a patch that is not of these.
+        toa: one (all bands, y, x) float32 array a patch, usually memory-mapped; none of a patch that is not of these.
         bands: the selected bands, in the order that `read` gives them.
         channels: position of each selected band in `toa`.
         index: position of each selected patch in `toa` and the other sequences.
         time: datetime64[s], NaT where unknown.
         lat, lon, sun_zenith: degrees, NaN where unknown.
         maps: by name, one (y, x) uint8 array a patch, 255 where unknown: what the row may see besides the bands.
-            `land` (1 land, 0 water) is known before the image was taken; `slstr_basic` and the like (1 cloud, 0 clear)
-            are masks of others, handed to the rows that are those masks.
+            `land` (1 land, 0 water) is known beforehand; masks of others (1 cloud) go to the rows that are these masks.
         source: hash of the content of `toa`.
     """
 
@@ -96,7 +95,9 @@ class Images:
 
     def read(self, where: Any = slice(None)) -> np.ndarray:
         """Return toa of the patches at `where` (slice or integer array), (n, b, y, x) float32, a fresh array."""
-        rows = np.atleast_1d(self.index[where])
+        import numpy as np
+
+        rows = self.index[where].reshape(-1)
         out = np.empty((len(rows), *self.shape[1:]), np.float32)
         for position, row in enumerate(rows):
             for channel, source in enumerate(self.channels):
@@ -107,11 +108,11 @@ class Images:
         """Return a map of the patches at `where`, (n, y, x) uint8, or None where there is none of this name."""
         if name not in self.maps:
             return None
-        return np.stack([self.maps[name][row] for row in np.atleast_1d(self.index[where])])
+        return _stack(self.maps[name], self.index[where])
 
     def take(self, where: Any) -> Images:
         """Return the patches at `where` as Images of their own; nothing is read."""
-        return replace(self, index=np.atleast_1d(self.index[where]))
+        return replace(self, index=self.index[where].reshape(-1))
 
     def role(self, *roles: str) -> int | None:
         """Return the position in `read` of the first of these roles that is there, or None."""
@@ -138,7 +139,14 @@ class Part:
 
     def masks(self, where: Any = slice(None)) -> np.ndarray:
         """Return the truth of the patches at `where`, (n, y, x) uint8."""
-        return np.stack([self.truth[row] for row in np.atleast_1d(self.images.index[where])])
+        return _stack(self.truth, self.images.index[where])
+
+
+def _stack(maps: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Return the maps at these rows as one array."""
+    import numpy as np  # not above: `--help` is not to wait for it
+
+    return np.stack([maps[row] for row in rows.reshape(-1)])
 
 
 @dataclass(frozen=True)
@@ -229,7 +237,6 @@ class Trial(Protocol):
     """The part of an Optuna trial that a search space may use."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
-
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
 
@@ -248,8 +255,7 @@ class Row:
 
     Attributes:
         name: what the user types.
-        family: groups rows in tables and colours in plots (floor, threshold, probabilistic, forest, boosting, cnn,
-            foundation).
+        family: groups rows in tables and colours in plots; one of `catalog.FAMILIES`.
         method: the dataclass to build.
         params: fields that this row fixes; tuning never changes them.
         space: trial -> fields to change; holds the defaults; None where there is nothing to tune.

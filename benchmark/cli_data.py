@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
-from benchmark import catalog, leaks, patchset, splits
 from benchmark.api import UserError
 from benchmark.cli_verbs import user_errors
-from benchmark.sources import Progress, Request, Source
+from benchmark.sources import Request
 
 app = typer.Typer(help="Fetch and simulate products; make, import, check and show patch sets.", no_args_is_help=True)
 STORES = Path("results/data")
@@ -53,13 +44,15 @@ def make(
     seed: Annotated[int, typer.Option(min=0, help="Seed of whatever is random.")] = 0,
 ) -> None:
     """Make a data set from products, or one that needs no files."""
+    from benchmark import cli_making
+
     options = {"bands": bands, "label": label, "split": split, "min_valid": min_valid, "grid": grid, "view": view}
     given = {option: value for option, value in options.items() if value is not None}
     store = out or STORES / f"{name}.zarr"
     if products and (train or val or test):
         raise UserError("--train, --val and --test are for simulated patches; products give the patches that they hold")
     patches = {"train": train or 24, "val": val or 8, "test": test or 16}
-    _make(source_named(name), Request(tuple(products or ()), store, patches, size, seed, given))
+    cli_making.make(cli_making.source_named(name), Request(tuple(products or ()), store, patches, size, seed, given))
 
 
 @app.command("import")
@@ -81,16 +74,18 @@ def import_(
     rebalance: Annotated[str | None, typer.Option(help="study: 'study' deletes patches as it did.")] = None,
 ) -> None:
     """Turn ready-made patches into a patch set and its split."""
+    from benchmark import cli_making
+
     if len(what) > 2:
         raise UserError(f"data import takes a path, or a source and a path, not {len(what)} of them")
     path = Path(what[-1])
-    source = source_named(what[0]) if len(what) == 2 else _source_of(path)
+    source = cli_making.source_named(what[0]) if len(what) == 2 else cli_making.source_of(path)
     options = {"split": split, "bands": bands, "scale": scale, "scene_pattern": scene_pattern, "sensor": sensor}
     options |= {"label_source": label_source, "label_bands": label_bands, "licence": licence}
     options |= {"mapping": mapping, "rebalance": rebalance}
     given = {name: value for name, value in options.items() if value is not None}
     store = out or STORES / f"{path.resolve().stem}.zarr"
-    _make(source, Request((path,), store, options=given))
+    cli_making.make(source, Request((path,), store, options=given))
 
 
 @app.command()
@@ -103,21 +98,10 @@ def check(
     out: Annotated[Path, typer.Option(help="Folder that what --optimism measures is kept in.")] = Path("results"),
 ) -> None:
     """Check a patch set, its split and what its parts share, or a product, wholly; exit status 2 on a fault."""
-    if not patchset.is_store(path) and (examine := _source_of(path).check):
-        if not _verdict("product", lambda: examine(path)):
-            raise typer.Exit(2)
-        return
-    with _store_of(path) as store:
-        sound = [
-            _verdict("patch set", lambda: _check_store(store)),
-            _verdict("split", lambda: _check_split(store)),
-        ]
-        if all(sound):
-            sound += map(_tell, _findings(store))
-        if not all(sound):
-            raise typer.Exit(2)
-        if optimism:
-            _tell_optimism(store, out)
+    from benchmark import cli_check
+
+    if not cli_check.check(path, optimism, out):
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -126,10 +110,15 @@ def show(
     path: Where, picture: Annotated[Path | None, typer.Option(help="Picture of patches to write.")] = None
 ) -> None:
     """Show bands, parts and strata of a patch set."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from benchmark import patchset, splits
     from benchmark._data_picture import draw
     from benchmark._data_tables import all_tables
+    from benchmark.cli_making import store_of
 
-    with _store_of(path) as store:
+    with store_of(path) as store:
         arrays = patchset.arrays(store)
         given = splits.split_path(store)
         split = splits.read(given, store) if given.exists() else None
@@ -141,119 +130,3 @@ def show(
         if picture:
             draw(arrays, split, picture)
             console.print(f"picture {escape(str(picture))}")
-
-
-def source_named(name: str) -> Source:
-    """Return a data source.
-
-    Raises:
-        UserError: there is none of this name.
-    """
-    if name not in catalog.sources():
-        raise UserError(f"no data source is called '{name}'; there are {', '.join(catalog.sources())}")
-    return catalog.sources()[name]
-
-
-def _source_of(path: Path) -> Source:
-    if not path.exists():
-        raise UserError(f"there is nothing at {path}")
-    for source in catalog.sources().values():
-        if source.recognises(path):
-            return source
-    raise UserError(f"no data source recognises {path}; there are {', '.join(catalog.sources())}")
-
-
-@contextmanager
-def _store_of(path: Path) -> Iterator[Path]:
-    """Give the store at a path; files that are not imported yet are imported into a temporary one."""
-    if path.suffix == ".zarr" or patchset.is_store(path):
-        yield path
-        return
-    source = _source_of(path)
-    with TemporaryDirectory() as folder:
-        store = Path(folder) / f"{path.resolve().name}.zarr"
-        _import(source, Request((path,), store))
-        yield store
-
-
-def _make(source: Source, request: Request) -> None:
-    if request.store.suffix != ".zarr":
-        request = replace(request, store=request.store.with_name(f"{request.store.name}.zarr"))
-    _import(source, request)
-    split = splits.read(splits.split_path(request.store), request.store)
-    counts = ", ".join(f"{part} {len(ids)}" for part, ids in split.parts.items())
-    typer.echo(f"patch set {request.store}: {counts} patches, split by {split.unit}")
-    for product, reason in patchset.attributes(request.store).get("skipped", {}).items():
-        typer.echo(f"skipped {product}: {reason}", err=True)
-
-
-def _import(source: Source, request: Request) -> None:
-    """Let a source write a store under a progress bar."""
-    with progress_bar(source.name) as progress:
-        source.make(request, progress)
-
-
-@contextmanager
-def progress_bar(title: str, *columns: ProgressColumn) -> Iterator[Progress]:
-    """Give a function of (done, total) that moves a progress bar on stderr, if that is a terminal."""
-    shown = (TextColumn("{task.description}"), BarColumn(), *(columns or (MofNCompleteColumn(),)), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Bar(*shown, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _verdict(what: str, examine: Callable[[], str]) -> bool:
-    """Print one line on what an examination found; return whether it found no fault."""
-    console: Any = Console(soft_wrap=True, highlight=False)
-    try:
-        console.print(f"[green]ok[/]     {what}: {escape(examine())}")
-    except UserError as error:
-        console.print(f"[red]fault[/]  {what}: {escape(str(error))}")
-        return False
-    return True
-
-
-def _check_store(store: Path) -> str:
-    ds = patchset.open_store(store)
-    patchset.validate(ds)
-    sizes = ds.sizes
-    return (
-        f"{sizes['patch']} patches of {sizes['y']}x{sizes['x']} pixels, {sizes['band']} bands, "
-        f"fingerprint {ds.attrs['fingerprint'][:12]}"
-    )
-
-
-def _check_split(store: Path) -> str:
-    split = splits.read_unguarded(splits.split_path(store), store)
-    counts = ", ".join(f"{part} {len(ids)}" for part, ids in split.parts.items())
-    return f"{counts} patches, by {split.unit}, hash {splits.split_hash(split)[:12]}"
-
-
-def _findings(store: Path) -> Iterator[leaks.Finding]:
-    """Yield what every check for leaks found, those that read pixels last."""
-    split = splits.read_unguarded(splits.split_path(store), store)
-    yield from leaks.known(patchset.table(store), split.parts, split.unit)
-    yield leaks.near_duplicates(store, split.parts, splits.split_hash(split))
-
-
-def _tell(finding: leaks.Finding) -> bool:
-    """Print one line on a finding; return whether it is no fault."""
-    mark = {leaks.OK: "[green]ok[/]    ", leaks.FAULT: "[red]fault[/] ", leaks.UNCHECKED: "[yellow]not checked[/]"}
-    console: Any = Console(soft_wrap=True, highlight=False)
-    console.print(f"{mark[finding.state]} {finding.check}: {escape(finding.told)}")
-    return finding.state != leaks.FAULT
-
-
-def _tell_optimism(store: Path, out: Path) -> None:
-    """Print what a random split of all patches would have claimed, measured now if it was not before."""
-    from benchmark import optimism, planner, random_split
-
-    with progress_bar("patches") as progress:
-        asked = planner.Asked(
-            ("lightgbm",), str(store), seeds=1, trials=0, bands="all", out=out, device="cpu", whole=True
-        )
-        plan = planner.make(asked, progress)
-    with progress_bar("fits of lightgbm") as progress:
-        found = random_split.measure(plan, out, progress)
-    typer.echo(optimism.tell(found))

@@ -78,7 +78,7 @@ def _is_row(name: str) -> bool:
 def _one(model: Model, product: Path, out: Path, count: str, cog: bool, quicklook: bool, fresh: bool) -> str:
     """Write all that is asked for of one product; return a line about it."""
     from benchmark import predict as work
-    from benchmark.cli_data import progress_bar
+    from benchmark.cli_making import progress_bar
 
     ds = work.open_product(model, product)
     with progress_bar(f"{count} {product.name}") as progress:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from benchmark.cli_verbs import Device, Out, user_errors
 
@@ -33,9 +32,11 @@ def pretrain(
     fresh: Annotated[bool, typer.Option("--fresh", help="Replace a checkpoint that is there already.")] = False,
 ) -> None:
     """Train a masked autoencoder on patches without labels; the rows `*-simpretrained-*` start from what it leaves."""
+    from rich.console import Console
+
     from benchmark import planner
     from benchmark import pretrain as work
-    from benchmark.cli_data import progress_bar
+    from benchmark.cli_making import progress_bar
 
     console = Console(soft_wrap=True, highlight=False)
     given = planner.torch_device(device)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import DownloadColumn, TransferSpeedColumn
 
 from benchmark.api import UserError
-from benchmark.cli_data import app, progress_bar, source_named
+from benchmark.cli_data import app
 from benchmark.cli_verbs import user_errors
 from benchmark.sources import Search
 
@@ -32,6 +31,10 @@ def fetch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and how much.")] = False,
 ) -> None:
     """Fetch products of an area and time from EUMETSAT; what is there is kept, what broke off goes on."""
+    from rich.progress import DownloadColumn, TransferSpeedColumn
+
+    from benchmark.cli_making import progress_bar, source_named
+
     source = source_named(name)
     if source.fetch is None:
         raise UserError(f"products of '{name}' cannot be fetched")
@@ -64,6 +67,8 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first.")] = 0,
 ) -> None:
     """Write simulated scenes as products, their exact truth beside them."""
+    from benchmark.cli_making import progress_bar, source_named
+
     source = source_named(name)
     if source.simulate is None:
         raise UserError(f"products of '{name}' cannot be simulated")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
 
 from benchmark._files import DISK
 from benchmark.api import UserError
@@ -53,6 +52,8 @@ def user_errors(function: Callable[P, R]) -> Callable[P, R]:
                 raise
             where = f" ({error.filename})" if error.filename else ""
             said = f"{error.strerror}{where}; what is finished is kept, and the same command goes on from there"
+        from rich.console import Console
+
         Console(stderr=True).print(f"error: {said}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2)
 
