@@ -42,7 +42,7 @@ class Agenda:
     """The cells that have not started.
 
     Args:
-        todo: plans of single cells by `name_of` them.
+        todo: plans of single cells by the names of these.
         out: root of what is kept; what rows took before is looked up there.
     """
 
@@ -78,7 +78,7 @@ class Agenda:
 
     def end(self, cell: Cell) -> None:
         """Let cells start that build on this one."""
-        self._order.done(name_of(cell))
+        self._order.done(cell.name)
         self._admit()
 
     def learn(self, cell: Cell, kept: Record) -> None:
@@ -115,15 +115,9 @@ class Agenda:
         return fit * (cell.trials - 1 if cell.tuned and cell.seed == 0 and not cell.allowance else 1) + cell.allowance
 
 
-def name_of(cell: Cell) -> Path:
-    """Return what names a cell: its folder from the root of what is kept."""
-    return cell.folder(Path())
-
-
 def _cost(kept: Record) -> Cost:
     size = kept.pixels / max(1, len(kept.patches)), kept.cell["budget"]["batch"]
-    peaks = [kept.memory.get(phase) or 0 for phase in ("rss_fit", "rss_predict")]
-    return Cost(kept.cell["profile"], size, (kept.seconds, total(kept)), max(peaks))
+    return Cost(kept.cell["profile"], size, (kept.seconds, total(kept)), kept.rss or 0)
 
 
 @cache
@@ -137,4 +131,4 @@ def _built_on(cell: Cell) -> set[Path]:
     """Return the names of the cells whose records a cell reads."""
     if not cell.tuned:
         return set()
-    return {name_of(cell.default()), *([name_of(cell.first_seed())] if cell.seed else [])}
+    return {cell.default().name, *([cell.first_seed().name] if cell.seed else [])}

@@ -135,13 +135,7 @@ def _value(values: np.ndarray, legend: Mapping[int, str]) -> str:
 @lru_cache(maxsize=4)
 def groups(store: Path, unit: str) -> tuple[str, ...]:
     """Return the group of each patch: what no two parts may share."""
-    rows = patchset.table(store)
-    found = splits.groups_of(rows, unit)
-    if any(rows.footprints):
-        from benchmark._footprints import joined
-
-        found = joined(rows.footprints, rows.time, found)
-    return tuple(found)
+    return tuple(splits.together(patchset.table(store), unit))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark import splits
 from benchmark.lines import COSTS, OUTLINE, Line
 from benchmark.plan import Plan
 from benchmark.record import OK, Record
@@ -224,10 +224,10 @@ def _band(band: Mapping[str, str]) -> str:
 def _parts(split: Path, kept: Record | None) -> dict[str, str]:
     """Return patches and scenes of each part; without the split's file of the test part alone."""
     if split.exists():
-        values = json.loads(split.read_text())
-        parts = {part: (ids, [values["scenes"][patch] for patch in ids]) for part, ids in values["parts"].items()}
+        used = splits.load(split)
+        parts = {part: (ids, [used.scenes[patch] for patch in ids]) for part, ids in used.parts.items()}
     else:
-        parts = {"test": (kept.patches, kept.scenes)} if kept and kept.patches else {}
+        parts = {"test": (tuple(kept.patches), kept.scenes)} if kept and kept.patches else {}
     return {part: f"{len(ids)} patches of {len(set(scenes))} scenes" for part, (ids, scenes) in parts.items()}
 
 

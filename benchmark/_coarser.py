@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import patchset, splits
+from benchmark import _derived, patchset, splits
 from benchmark.api import CLOUD, IGNORE, UserError, code, digest
 from benchmark.patchset import Arrays, PatchWriter
 
 SMALLEST = 16  # rows and columns of a coarse patch, chosen here: fewer hold no field of clouds
-AT_ONCE = 16  # patches: appending one by one takes several times as long
 KNOWN = 0.5  # of a block: fewer valid, or labelled, pixels give none
 
 
@@ -46,13 +45,8 @@ def made(store: Path, factor: int, out: Path) -> Path:
         )
     name = digest(arrays.fingerprint, factor, _code())[:12]
     coarse = out / "data" / f"{store.stem}-coarser{factor}-{name}.zarr"
-    if not coarse.exists():
-        _write(arrays, factor, coarse)
-    split = splits.split_path(coarse)
-    if not split.exists():
-        given = splits.read(splits.split_path(store), store)
-        splits.write(splits.from_parts(coarse, given.parts, given.unit), split)
-    return coarse
+    given = splits.read(splits.split_path(store), store)
+    return _derived.make(coarse, lambda to: _write(arrays, factor, to), given.parts, given.unit)
 
 
 @cache
@@ -68,12 +62,10 @@ def _write(arrays: Arrays, factor: int, coarse: Path) -> None:
     strata = {name: values for name, values in arrays.strata.items() if _kept(name, values, arrays)}
     legends = {name: legend for name, legend in arrays.legends.items() if name in strata}
     with PatchWriter(coarse, arrays.bands, attrs, legends) as writer:
-        for begin in range(0, len(arrays.ids), AT_ONCE):
-            rows = slice(begin, begin + AT_ONCE)
+        for rows, where in _derived.batches(arrays):
             coarser = [block_means(*both, factor) for both in zip(arrays.toa[rows], arrays.mask[rows], strict=True)]
             toa, mask = (np.stack(each) for each in zip(*coarser, strict=True))
             found = {name: np.stack([_stratum(one, factor) for one in values[rows]]) for name, values in strata.items()}
-            where = {key: getattr(arrays, key)[rows] for key in ("time", "lat", "lon", "sun_zenith")}
             writer.append(arrays.ids[rows], arrays.scenes[rows], toa, mask, found, **where)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from distributed import Client, Future, KilledWorker
 
 from benchmark import record, root
-from benchmark._agenda import Agenda, name_of
+from benchmark._agenda import Agenda
 from benchmark._dask_worker import TOPIC, Dropped, Order, identity, work
 from benchmark.api import UserError, digest
 from benchmark.plan import Cell, Plan
@@ -111,7 +111,7 @@ class Runs:
 
     def _submit(self, task: Plan) -> None:
         (cell,) = task.cells
-        name, out = name_of(cell), root.address(self.out)
+        name, out = cell.name, root.address(self.out)
         self._tries[name] += 1
         stale, needs = self.stale.get(name), self._resources(task)
         weights = {row: path for row, path in task.weights.items() if row == cell.row}
@@ -177,7 +177,7 @@ class Runs:
         if isinstance(error, KilledWorker):
             return self._killed(task, error)
         if error is None and future.status == "finished":
-            self._suspects.pop(name_of(cell), None)
+            self._suspects.pop(cell.name, None)
             return self._record(cell), bool(future.result())
         if error is not None and not isinstance(error, Dropped):
             raise error if isinstance(error, UserError) else UserError(_said(cell, error))
@@ -187,18 +187,18 @@ class Runs:
     def _killed(self, task: Plan, error: KilledWorker) -> tuple[Record, bool] | None:
         """Return the record of a cell that several workers were lost over; None where that is not known yet."""
         (cell,) = task.cells
-        if name_of(cell) not in self._suspects:
-            self._suspects[name_of(cell)] = task
+        if cell.name not in self._suspects:
+            self._suspects[cell.name] = task
             return None
         lost = f"{error.allowed_failures + 1} workers were lost over it, one after the other"
         root.pull(self.out, [cell.folder(self.out)])  # a worker may have been lost after its run had ended
         deadline = monotonic() + ORPHAN
-        while (done := fault(cell, self.out, lost, self.stale.get(name_of(cell)))) is None and monotonic() < deadline:
+        while (done := fault(cell, self.out, lost, self.stale.get(cell.name))) is None and monotonic() < deadline:
             sleep(LOOK / 10)
         if done is None:  # a process that outlived its worker is at it
             self._waiting.append(task)
             return None
-        del self._suspects[name_of(cell)]
+        del self._suspects[cell.name]
         return done, False
 
     def _record(self, cell: Cell) -> Record:

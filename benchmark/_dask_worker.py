@@ -13,7 +13,6 @@ from typing import Any
 from distributed import Status, get_worker
 
 from benchmark import ROOT, record, root
-from benchmark._agenda import name_of
 from benchmark.api import UserError, digest
 from benchmark.environment import PACKAGES
 from benchmark.plan import from_json
@@ -69,7 +68,7 @@ def work(order: Order) -> bool:
     hosts.workers = order.beside.get(worker.ip, 1)
     steps = attempt(task, out, fresh, hosts)
     try:
-        reused = _followed(steps, str(name_of(cell)), worker)
+        reused = _followed(steps, str(cell.name), worker)
     except BaseException:
         hosts.close()  # and what it still runs
         raise

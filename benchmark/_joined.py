@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark import data, patchset, splits
+from benchmark import _derived, data, patchset, splits
 from benchmark.api import Band, UserError, code, digest
 from benchmark.patchset import Arrays, PatchWriter
 from benchmark.profiles import Profile
 
-AT_ONCE = 16  # patches: appending one by one takes several times as long
 SHARED = ("sensor", "label_source", "licence")
 
 
@@ -42,15 +41,12 @@ def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int
     given = [splits.read(splits.split_path(store), store) for store in stores]
     if len({split.unit for split in given}) > 1:
         raise UserError(f"data sets of '{spec}' are split by {' and by '.join(split.unit for split in given)}")
-    if not joined.exists():
-        _write(names, [patchset.arrays(store) for store in stores], joined)
-    if not splits.split_path(joined).exists():
-        parts = {
-            part: [_id(of, patch) for of, split in zip(names, given, strict=True) for patch in split.parts[part]]
-            for part in splits.PARTS
-        }
-        splits.write(splits.from_parts(joined, parts, given[0].unit), splits.split_path(joined))
-    return name, joined
+    parts = {
+        part: [_id(of, patch) for of, split in zip(names, given, strict=True) for patch in split.parts[part]]
+        for part in splits.PARTS
+    }
+    arrays = [patchset.arrays(store) for store in stores]
+    return name, _derived.make(joined, lambda to: _write(names, arrays, to), parts, given[0].unit)
 
 
 @cache
@@ -75,12 +71,10 @@ def _write(names: Sequence[str], all_arrays: Sequence[Arrays], joined: Path) -> 
         for name, arrays in zip(names, all_arrays, strict=True):
             place = {band.role: number for number, band in enumerate(arrays.bands)}
             channels = [place[role] for role in roles]
-            for begin in range(0, len(arrays.ids), AT_ONCE):
-                rows = slice(begin, begin + AT_ONCE)
+            for rows, where in _derived.batches(arrays):
                 ids, scenes = ([_id(name, text) for text in each[rows]] for each in (arrays.ids, arrays.scenes))
                 values = {one: np.asarray(arrays.strata[one][rows]) for one in strata}
                 values["sensor"] = np.full(len(ids), name)
-                where = {key: getattr(arrays, key)[rows] for key in ("time", "lat", "lon", "sun_zenith")}
                 toa = np.asarray(arrays.toa[rows])[:, channels]
                 writer.append(ids, scenes, toa, np.asarray(arrays.mask[rows]), values, **where)
 

@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache
@@ -144,6 +144,13 @@ def ordered(chosen: Iterable[Row]) -> list[Row]:
     """Return rows in the order of the catalogue, those made of a name after the enumerated ones of their family."""
     place = {name: number for number, name in enumerate(rows())}
     return sorted(chosen, key=lambda row: (FAMILIES.index(row.family), place.get(row.name, len(place))))
+
+
+def with_controls(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
+    """Return the rows with the control of each beside it, and the names of those that came in so."""
+    wanted = {row.name for row in rows}
+    controls = {one.control: row(one.control) for one in rows if one.control and one.control not in wanted}
+    return ordered([*rows, *controls.values()]), tuple(controls)
 
 
 def code_hash(row: Row) -> str:

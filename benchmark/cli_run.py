@@ -67,11 +67,11 @@ def _sizes(plan: Plan) -> str:
 def _run_cells(plans: Sequence[Plan], out: Path, fresh: bool, scheduler: str | None) -> int:
     """Run the cells under a progress bar and say how each ended; return how many failed."""
     failed = 0
-    of = {cell.folder(Path()): arms.words(plan.arm) for plan in reversed(plans) for cell in plan.cells}
+    of = {cell.name: arms.words(plan.arm) for plan in reversed(plans) for cell in plan.cells}
     with _progress() as progress:
         task = progress.add_task("rows", total=len(runner.tasks(plans)))
         for step in _steps(plans, out, fresh, scheduler):
-            arm = of[step.cell.folder(Path())]
+            arm = of[step.cell.name]
             name = f"{step.cell.row}{' tuned' if step.cell.tuned else ''} seed {step.cell.seed}{arm and f' ({arm})'}"
             progress.update(task, completed=step.done, description=f"{name} {escape(step.said)[:60]}")
             if step.record is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark import record
-from benchmark._agenda import Agenda, name_of
+from benchmark._agenda import Agenda
 from benchmark.api import UserError
 from benchmark.measure import cuda_devices
 from benchmark.plan import Plan
@@ -48,9 +48,9 @@ def run(plans: Sequence[Plan], out: Path, fresh: bool, scheduler: str) -> Iterat
         (cell,) = task.cells
         kept = record.read(cell.folder(out))
         if kept is None or kept.status != record.OK or fresh:
-            todo[name_of(cell)] = task
+            todo[cell.name] = task
             if kept is not None:
-                stale[name_of(cell)] = kept.started
+                stale[cell.name] = kept.started
             elif fresh:  # once and here: a run whose worker is lost goes on from what it has left
                 cleared(cell, out, fresh)
         else:

@@ -219,8 +219,8 @@ def _costs(done: Sequence[Record]) -> dict[str, float | int | None]:
         "latency_ms": 1e3 * _median(lap for kept in done for lap in kept.laps.get("latency", ())),
         "parameters": _whole(_median((kept.parameters or {}).get("total") for kept in done)),
         "trainable": _whole(_median((kept.parameters or {}).get("trainable") for kept in done)),
-        "rss_mb": _peak(done, _rss),
-        "rss_over_start_mb": _peak(done, lambda kept: _less(_rss(kept), kept.memory.get("rss_start"))),
+        "rss_mb": _peak(done, lambda kept: kept.rss),
+        "rss_over_start_mb": _peak(done, lambda kept: _less(kept.rss, kept.memory.get("rss_start"))),
         **{f"{name}_mb": _peak(done, lambda kept, name=name: kept.memory.get(name)) for name in _VRAM},  # type: ignore[misc]
         "energy_j": _median(_energy(kept) for kept in done),
     }
@@ -247,11 +247,6 @@ def _trials(line: Line) -> dict[str, int]:
 def _lap(kept: Record, phase: str) -> float | None:
     laps = kept.laps.get(phase)
     return sum(laps) if laps else None
-
-
-def _rss(kept: Record) -> int | None:
-    known = [size for phase in ("rss_fit", "rss_predict") if (size := kept.memory.get(phase)) is not None]
-    return max(known, default=None)
 
 
 def _less(size: int | None, start: int | None) -> int | None:

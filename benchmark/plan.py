@@ -82,10 +82,15 @@ class Cell:
         told = (self.code, self.weights, data, self.seed, device, asdict(self.budget), search)
         return digest(PROTOCOL, *told, *treated)
 
+    @property
+    def name(self) -> Path:
+        """What names the cell: its folder, from the root of what is kept."""
+        kind = "tuned" if self.tuned else "default"
+        return Path(f"runs/{self.data}/{self.row}/{kind}-seed{self.seed}-{self.key[:16]}")
+
     def folder(self, out: Path) -> Path:
         """Return where the record and its files lie."""
-        kind = "tuned" if self.tuned else "default"
-        return out / f"runs/{self.data}/{self.row}/{kind}-seed{self.seed}-{self.key[:16]}"
+        return out / self.name
 
     def training(self, out: Path) -> Path:
         """Return where the checkpoints of unfinished fits lie; a run that starts again finds them."""

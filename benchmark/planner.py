@@ -97,7 +97,7 @@ def _ground(asked: Asked, progress: Callable[[int, int], None]) -> _Ground:
     chosen, named = _rows(asked.rows, suite, numbers)
     of_data, store = _prepared(asked.data or "", numbers, asked.out, progress)
     arrays = patchset.arrays(store)
-    rows, controls = _with_controls([row for row in chosen if row in named or not missing_maps(row, arrays)])
+    rows, controls = catalog.with_controls([row for row in chosen if row in named or not missing_maps(row, arrays)])
     files, absent, sums = _find_weights(rows, asked)
     absent |= {row.name: f"the data set has no map '{name}'" for row in rows for name in missing_maps(row, arrays)}
     counts = dict(numbers.patches) if numbers.cuts or asked.data in catalog.sources() else {}
@@ -180,7 +180,7 @@ def _name(ground: _Ground, default: str, arm: arms.Arm) -> str:
 
 def _written(split: splits.Split, out: Path) -> Path:
     """Write a split where runs find it; return the file."""
-    file = out / "splits" / f"{splits.split_hash(split)[:16]}.split.json"
+    file = splits.pinned(out, splits.split_hash(split))
     splits.write(split, file)
     return file
 
@@ -201,13 +201,6 @@ def _rows(names: Sequence[str], suite: suites.Suite | None, profile: Profile) ->
     among, everything = (suite.chosen(), suite.rows) if suite else (None, profile.rows)
     named = [name for name in names if name != "all"]
     return catalog.choose(names, everything, among), catalog.choose(named, (), among)
-
-
-def _with_controls(rows: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
-    """Return the rows with the control of each beside it, and the names of those that came in so."""
-    wanted = {row.name for row in rows}
-    controls = {row.control: catalog.row(row.control) for row in rows if row.control and row.control not in wanted}
-    return catalog.ordered([*rows, *controls.values()]), tuple(controls)
 
 
 def _own_epochs(rows: Iterable[Row], controls: Sequence[str], own: Mapping[str, int]) -> dict[str, int]:

@@ -81,6 +81,13 @@ class Record:
     environment: dict[str, Any] = field(default_factory=dict)
     started: str = ""
     seconds: float = 0.0
+
+    @property
+    def rss(self) -> int | None:
+        """Highest resident memory, bytes, of fit and predict; None where it was not measured."""
+        known = [size for phase in ("rss_fit", "rss_predict") if (size := self.memory.get(phase)) is not None]
+        return max(known, default=None)
+
     schema: int = SCHEMA
 
 

@@ -73,7 +73,7 @@ def tasks(plans: Iterable[Plan]) -> list[Plan]:
     found: dict[Path, Plan] = {}
     for plan in plans:
         for cell in plan.cells:
-            found.setdefault(cell.folder(Path()), replace(plan, cells=(cell,)))
+            found.setdefault(cell.name, replace(plan, cells=(cell,)))
     return list(found.values())
 
 

@@ -47,6 +47,11 @@ def split_path(store: Path) -> Path:
     return store.with_name(f"{store.stem}.split.json")
 
 
+def pinned(out: Path, whole: str) -> Path:
+    """Return where runs find the split of a hash."""
+    return out / "splits" / f"{whole[:16]}.split.json"
+
+
 def by_date(unit: object) -> bool:
     """Whether a unit is "date", or "date:N" with a gap of N days.
 
@@ -116,11 +121,7 @@ def by_group(
 
 def group_parts(rows: Table, unit: str, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> dict[str, list[str]]:
     """Return the patch ids of each part; the work of `by_group`."""
-    groups = groups_of(rows, unit)
-    if rows.footprints:
-        from benchmark._footprints import joined
-
-        groups = joined(rows.footprints, rows.time, groups)
+    groups = together(rows, unit)
     size = Counter(groups)
     if len(size) < len(PARTS):
         raise UserError(f"the patch set has {len(size)} {unit}(s); a split by {unit} needs {len(PARTS)}")
@@ -132,6 +133,16 @@ def group_parts(rows: Table, unit: str, fractions: Sequence[float] = FRACTIONS, 
     for patch, group in zip(rows.ids, groups, strict=True):
         parts[part_of[group]].append(patch)
     return parts
+
+
+def together(rows: Table, unit: str) -> list[str]:
+    """Return the group of each patch, as `groups_of`; groups that see one place within hours are one."""
+    groups = groups_of(rows, unit)
+    if not any(rows.footprints):
+        return groups
+    from benchmark._footprints import joined
+
+    return joined(rows.footprints, rows.time, groups)
 
 
 def groups_of(rows: Table, unit: str) -> list[str]:
@@ -231,7 +242,7 @@ def read(path: Path, store: Path | None = None) -> Split:
 
 def read_unguarded(path: Path, store: Path) -> Split:
     """Read a split as `read` does, but for whether its parts leak: for a report of that, never to train on."""
-    given = _load(path)
+    given = load(path)
     now = table(store)
     content = dict(zip(now.ids, now.sha256, strict=True))
     for patch, value in given.patches.items():
@@ -240,7 +251,12 @@ def read_unguarded(path: Path, store: Path) -> Split:
     return _split(store, now, given.parts, given.unit)
 
 
-def _load(path: Path) -> Split:
+def load(path: Path) -> Split:
+    """Return what a split file holds, apart from any patch set.
+
+    Raises:
+        UserError: no such file, not a split, edited by hand.
+    """
     if not path.exists():
         raise UserError(f"there is no split at {path}")
     try:

@@ -6,7 +6,6 @@ arm, like seeds (see `_study_draws`). A line is a row with its defaults or tuned
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark import splits
 from benchmark._files import replacing, write_csv
 from benchmark.api import UserError
 from benchmark.arms import study as study_name
@@ -167,9 +167,9 @@ def _arm(values: dict[str, Value], members: Sequence[Plan], out: Path) -> Arm:
     for path in dict.fromkeys(plan.inside(out).split for plan in members):  # guarded and checked when cells were run
         if not path.exists():
             raise UserError(f"{path}, the split of {members[0].name}, is gone; the command that ran it writes it again")
-        split = json.loads(path.read_text())
-        train = split["parts"]["train"]
-        sizes.append((len(train), len({split["scenes"][patch] for patch in train})))
+        split = splits.load(path)
+        train = split.parts["train"]
+        sizes.append((len(train), len({split.scenes[patch] for patch in train})))
     patches, scenes = np.mean(sizes, axis=0).tolist()
     return Arm(values, patches, scenes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -10,8 +9,8 @@ from math import prod
 from pathlib import Path
 from statistics import median
 
-from benchmark import arms, catalog, record
-from benchmark.api import Row
+from benchmark import arms, catalog, record, splits
+from benchmark.api import Row, UserError
 from benchmark.asked import Asked, profile, profile_name
 from benchmark.profiles import Profile
 from benchmark.suites import Suite
@@ -42,19 +41,13 @@ def cost(suite: Suite, out: Path) -> Cost:
     """
     name = profile_name(Asked(), suite)
     suite = suite.with_profile(name)
-    numbers, rows = profile(Asked(), name, suite), _with_controls(suite.chosen())
+    numbers, rows = profile(Asked(), name, suite), catalog.with_controls(suite.chosen())[0]
     vary = arms.stated(suite.vary)
     number = prod(sum(2 if arms.is_word(value) else 1 for value in values) for values in vary.values())
     runs = number * sum(numbers.seeds * (1 + _tunes(row, numbers)) for row in rows)
     more = any(arms.is_word(value) for values in vary.values() for value in values)
     hours = _hours(rows, numbers, suite, number, out)
     return Cost(f"{runs}{'+' * more}", "?" if hours is None else f"{hours:.1f}{'+' * more}")
-
-
-def _with_controls(rows: list[Row]) -> list[Row]:
-    named = {row.name for row in rows}
-    controls = dict.fromkeys(row.control for row in rows if row.control and row.control not in named)
-    return [*rows, *map(catalog.row, controls)]
 
 
 def _tunes(row: Row, numbers: Profile) -> bool:
@@ -90,7 +83,7 @@ def _rate(row: Row, out: Path) -> float | None:
 def _rates(files: list[Path], learns: bool, out: Path) -> Iterator[float]:
     for file in files:
         done = record.read(file.parent)
-        patches = _train_patches(out / "splits" / f"{done.cell['split'][:16]}.split.json") if done else 0
+        patches = _train_patches(splits.pinned(out, done.cell["split"])) if done else 0
         if done and done.status == record.OK and patches:
             pixels = patches * done.pixels / len(done.patches)
             yield done.seconds / pixels / (done.cell["budget"]["epochs"] if learns else 1)
@@ -100,6 +93,6 @@ def _rates(files: list[Path], learns: bool, out: Path) -> Iterator[float]:
 def _train_patches(split: Path) -> int:
     """Return the train patches of a split file, 0 where it is gone."""
     try:
-        return len(json.loads(split.read_text())["parts"]["train"])
-    except (OSError, ValueError, KeyError):
+        return len(splits.load(split).parts["train"])
+    except UserError:
         return 0

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark import record
+from benchmark import record, splits
 from benchmark._card_sections import worst_patches
 from benchmark.cards import write_cards
 from benchmark.lines import INTERVAL, lines
@@ -120,8 +120,9 @@ def test_a_card_tells_what_the_row_saw_spent_and_cost(written):
 
 def test_a_split_that_is_kept_tells_of_training(tmp_path):
     plan = make_plan(tmp_path, [Spec("forest")], size=16)
-    parts = {"train": ["a", "b"], "val": ["c"], "test": ["d"]}
-    plan.split.write_text(json.dumps({"parts": parts, "scenes": dict.fromkeys("ab", "one") | {"c": "two", "d": "3"}}))
+    parts = {"train": ("a", "b"), "val": ("c",), "test": ("d",)}
+    scenes = dict.fromkeys("ab", "one") | {"c": "two", "d": "3"}
+    splits.write(splits.Split("scene", "data", parts, {patch: patch for patch in "abcd"}, scenes), plan.split)
     assert "| train | 2 patches of 1 scenes |" in section(make(tmp_path, plan).parent, "forest", "What it saw")
 
 

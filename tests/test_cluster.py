@@ -15,7 +15,7 @@ import pytest
 from record_factory import Spec, make_cell, make_plan
 
 from benchmark import _dask_worker, cluster, host, planner, record, runner, tables, verify
-from benchmark._agenda import Agenda, name_of
+from benchmark._agenda import Agenda
 from benchmark.api import Budget, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,13 +113,11 @@ def plan_of(store, out, *rows, **asked):
 
 def test_runs_on_a_cluster_leave_what_runs_in_one_process_leave(workers, store, tmp_path):
     plans = {out: [plan_of(store, tmp_path / out, "majority", "threshold-fitted", trials=2)] for out in ("one", "many")}
-    alone = {
-        name_of(step.cell): step.record for step in runner.run(plans["one"], tmp_path / "one", False) if step.record
-    }
+    alone = {step.cell.name: step.record for step in runner.run(plans["one"], tmp_path / "one", False) if step.record}
     steps = list(cluster.run(plans["many"], tmp_path / "many", False, workers.scheduler_address))
     ended = [step for step in steps if step.record]
     assert [step.done for step in ended] == list(range(1, len(alone) + 1))
-    assert {name_of(step.cell): step.record.counts for step in ended} == {n: one.counts for n, one in alone.items()}
+    assert {step.cell.name: step.record.counts for step in ended} == {n: one.counts for n, one in alone.items()}
     assert not any(step.reused for step in ended)
     assert {step.record.environment["workers"] for step in ended} == {2}
     assert {one.environment["workers"] for one in alone.values()} == {1}
@@ -225,7 +223,7 @@ class Fake:
 def runs_of(fake, out, *plans, stale=None):
     from benchmark._dask_runs import Runs
 
-    todo = {name_of(task.cells[0]): task for task in runner.tasks(plans)}
+    todo = {task.cells[0].name: task for task in runner.tasks(plans)}
     return Runs(fake, out, Agenda(todo, out), stale or {}, 0)
 
 
@@ -292,10 +290,10 @@ def test_memory_asked_for_is_the_most_of_runs_of_the_same_size(store, tmp_path):
         record.write(kept, one.folder(tmp_path))
     assert runs._resources(made) == {"MEMORY": 7.0}
     new = replace(cell, profile="quick", seed=9)
-    again = Agenda({name_of(one): replace(made, cells=(one,)) for one in (cell, new)}, tmp_path)
+    again = Agenda({one.name: replace(made, cells=(one,)) for one in (cell, new)}, tmp_path)
     assert again.memory(made) == 7
-    assert again.remaining[name_of(new)] == 300.0, "the longest of its own profile"
-    assert again.remaining[name_of(cell)] == 1.0, "runs of another profile say nothing"
+    assert again.remaining[new.name] == 300.0, "the longest of its own profile"
+    assert again.remaining[cell.name] == 1.0, "runs of another profile say nothing"
 
 
 def test_a_run_beside_others_is_marked_and_its_numbers_are_no_others(tmp_path):
@@ -353,7 +351,7 @@ def test_long_runs_come_first_and_tuned_ones_after_what_they_build_on(tmp_path):
     cells = [make_cell(spec, seed) for spec in plain for seed in spec.seeds]
     cells += [make_cell(Spec("lightgbm", "boosting", tuned=True), seed) for seed in (0, 1)]
     made = make_plan(tmp_path / "there", [Spec("majority", "floor", status="missing")])
-    todo = {name_of(cell): replace(made, cells=(cell,)) for cell in cells}
+    todo = {cell.name: replace(made, cells=(cell,)) for cell in cells}
     agenda, order = Agenda(todo, tmp_path), []
     while task := agenda.next():
         order.append((task.cells[0].row, task.cells[0].tuned, task.cells[0].seed))
@@ -372,9 +370,9 @@ def test_recorded_seconds_decide_where_there_are_some(tmp_path):
     kept = record.read(plan.cells[0].folder(tmp_path))
     record.write(replace(kept, seconds=1000.0), plan.cells[0].folder(tmp_path))
     again = replace(plan.cells[0], split="another")
-    agenda = Agenda({name_of(cell): replace(plan, cells=(cell,)) for cell in (plan.cells[1], again)}, tmp_path)
+    agenda = Agenda({cell.name: replace(plan, cells=(cell,)) for cell in (plan.cells[1], again)}, tmp_path)
     assert agenda.next().cells[0].row == "majority"
-    assert agenda.remaining[name_of(again)] == 1000.0
+    assert agenda.remaining[again.name] == 1000.0
 
 
 def test_a_cell_that_ends_its_workers_is_told_and_a_run_nobody_wants_is_ended(store, tmp_path):

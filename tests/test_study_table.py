@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, replace
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import record, stats
+from benchmark import record, splits, stats
 from benchmark._study_confusers import ALARM, MISS, confusers
 from benchmark._study_contrasts import (
     BELOW,
@@ -50,9 +49,9 @@ def make_split(out, train, per_scene=2):
     """Write a split file with so many train patches and return it."""
     ids = [f"t{i}" for i in range(train)]
     path = out / f"train{train}.split.json"
-    path.write_text(
-        json.dumps({"parts": {"train": ids}, "scenes": {one: f"s{i // per_scene}" for i, one in enumerate(ids)}})
-    )
+    parts = {"train": tuple(ids), "val": ("v",), "test": ("w",)}
+    scenes = {one: f"s{i // per_scene}" for i, one in enumerate(ids)} | {"v": "sv", "w": "sw"}
+    splits.write(splits.Split("scene", "data", parts, {one: one for one in scenes}, scenes), path)
     return path
 
 
