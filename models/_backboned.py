@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,10 @@ class Backboned:
         return _tokens.on_patch(maps, self.network_.encoder, images.shape[-2:])
 
 
-def begin(method: Backboned, images: Images, ctx: Context) -> Encoder:
+def begin(method: Backboned, images: Images, ctx: Context, *, learns: bool) -> Encoder:
     """Return the encoder; keep bands, seed, weights and scale in the method, and the scale on record.
+
+    Where it does not learn, the trials of a row have one in common: drawing 300 million weights takes seconds.
 
     Raises:
         NotRun: there are no weights to start from.
@@ -50,28 +53,38 @@ def begin(method: Backboned, images: Images, ctx: Context) -> Encoder:
     method.bands_ = [asdict(band) for band in images.bands]
     method.seed_ = ctx.seed
     method.weights_ = str(ctx.weights) if method.pretrained else ""
-    encoder = build(method, method.weights_)
+    encoder = build(method, method.weights_, shared=not learns)
     method.scale_ = _scales.on_record(encoder.statistics, images, method.statistics, ctx)
     return encoder
 
 
-def build(method: Backboned, weights: str) -> Encoder:
+def build(method: Backboned, weights: str, *, shared: bool = False) -> Encoder:
     """Return the encoder with the file's weights, with "" with random ones.
+
+    Args:
+        method: tells which.
+        weights: checkpoint.
+        shared: whether the last one that was built so may be given again; nobody may change it.
 
     Raises:
         UserError: the file is gone.
     """
-    from models import _encoders
-
     if weights and not Path(weights).is_file():
         raise UserError(f"the weights of {method.backbone} are no longer at {weights}")
-    return _encoders.build(
-        method.backbone,
-        [Band(**band) for band in method.bands_],
-        coordinates=method.coordinates,
-        seed=method.seed_,
-        weights=Path(weights) if weights else None,
-    )
+    bands = tuple(Band(**band) for band in method.bands_)
+    written = Path(weights).stat().st_mtime_ns if weights else 0
+    make = last_built if shared else _build
+    return make(method.backbone, bands, method.coordinates, method.seed_, weights, written)
+
+
+def _build(backbone: str, bands: Sequence[Band], coordinates: bool, seed: int, weights: str, _written: int) -> Encoder:
+    from models import _encoders
+
+    path = Path(weights) if weights else None
+    return _encoders.build(backbone, bands, coordinates=coordinates, seed=seed, weights=path)
+
+
+last_built = lru_cache(maxsize=1)(_build)  # the trials of a row follow each other
 
 
 def compare(method: Backboned, found: Mapping[str, str], kept: Mapping[str, str]) -> None:

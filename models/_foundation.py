@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models._encoder import Encoder
     from models._train import Samples
 
+KEPT = ("frozen", "head")  # modes in which nothing in the backbone learns, so that its features are kept
 # The same for every mode: rows with other needs would start, and import all of this in, a process of their own.
 NEEDS = ("torch", "terratorch", "lightning", "peft")
 
@@ -68,7 +69,7 @@ class Foundation(Backboned):
 
         begin = time.monotonic()
         known = [_encoder.known_coordinates(part.images, self.coordinates) for part in (train, val)]
-        self.frozen_ = self._assemble(_backboned.begin(self, train.images, ctx))
+        self.frozen_ = self._assemble(_backboned.begin(self, train.images, ctx, learns=self.mode not in KEPT))
         self.parameters_ = _train.count_parameters(self.network_)
         _memory.require(self.network_, train.images.shape[1:], self.coordinates, ctx)
         learning = _train.Learning(self.lr, self.weight_decay, self.schedule, self.warmup, self.patience)
@@ -82,7 +83,7 @@ class Foundation(Backboned):
         """Return what learns, and what from; a backbone that does not change is run here, once for all epochs."""
         from models import _frozen, _train
 
-        if self.mode in ("frozen", "head"):
+        if self.mode in KEPT:
             recipe = _frozen.Recipe(self.frozen_["encoder"], train.images.bands, self.coordinates)
             return _frozen.lesson(self.network_, recipe, train, val, ctx)
         seen, judged = (

@@ -64,7 +64,7 @@ class Probe(Backboned):
         """
         from models import _backboned, _frozen, _tokens, _train
 
-        encoder = _backboned.begin(self, train.images, ctx)
+        encoder = _backboned.begin(self, train.images, ctx, learns=False)
         self.frozen_ = self._assemble(encoder)
         recipe = _frozen.Recipe(self.frozen_["encoder"], train.images.bands, self.coordinates)
         features = ctx.features(_frozen.FrozenEncoder(self.network_, recipe, 0, ctx), train.images)

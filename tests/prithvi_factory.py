@@ -12,7 +12,7 @@ from terratorch.models.backbones import prithvi_vit
 from terratorch.models.backbones.prithvi_mae import PrithviMAE
 
 from benchmark.api import HLS_ROLES, IGNORE, Budget, Context, Part
-from models import _foundation, _frozen, _prithvi, _segmenter, _train
+from models import _backboned, _foundation, _frozen, _prithvi, _segmenter, _train
 
 PLAIN, TIMED, LARGE = "prithvi_eo_v2_tiny_tl", "prithvi_eo_v2_300_tl", "prithvi_eo_v2_600"
 SMALL = {"embed_dim": 32, "num_heads": 2, "decoder_embed_dim": 32, "decoder_depth": 1, "decoder_num_heads": 2}
@@ -24,7 +24,9 @@ def narrow_backbones():
     with pytest.MonkeyPatch.context() as patch:
         for name, values in prithvi_vit.prithvi_cfgs.items():
             patch.setitem(prithvi_vit.prithvi_cfgs, name, {**values, **SMALL})
+        _backboned.last_built.cache_clear()  # its names do not tell the width
         yield
+        _backboned.last_built.cache_clear()
 
 
 def checkpoint(folder, name, suffix=".pt", change=lambda tensors: tensors):

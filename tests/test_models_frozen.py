@@ -23,7 +23,19 @@ from prithvi_factory import (
 
 from benchmark import artifacts
 from benchmark.api import HLS_ROLES, NotRun, UserError
-from models import _encoder, _foundation, _frozen, _loop, _loop_step, _lora, _memory, _prithvi, _segmenter, _train
+from models import (
+    _backboned,
+    _encoder,
+    _foundation,
+    _frozen,
+    _loop,
+    _loop_step,
+    _lora,
+    _memory,
+    _prithvi,
+    _segmenter,
+    _train,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,6 +91,31 @@ def test_every_orientation_is_encoded_once_and_seen_in_its_own_frame(monkeypatch
     for elements, masks in steps:
         for element, mask in zip(elements, masks, strict=True):
             assert any(np.array_equal(mask, _train.turn(truth, element)) for truth in part.truth)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_trials_share_the_backbone_that_does_not_learn_and_score_as_if_they_did_not(stored, tmp_path):
+    ctx = context(checkpoint(tmp_path, PLAIN) if stored else None)
+    first = fitted(ctx=ctx, pretrained=stored)
+    again = fitted(ctx=ctx, pretrained=stored, lr=1e-2)
+    learned = [fitted(ctx=ctx, pretrained=stored, mode=mode) for mode in ("unfrozen", "lora")]
+    assert again.network_.encoder is first.network_.encoder
+    assert all(method.network_.encoder is not first.network_.encoder for method in learned)
+    same = fitted(ctx=ctx, pretrained=stored)
+    _backboned.last_built.cache_clear()
+    alone = fitted(ctx=ctx, pretrained=stored)
+    assert alone.network_.encoder is not same.network_.encoder
+    for name, value in alone.network_.state_dict().items():
+        assert torch.equal(value, same.network_.state_dict()[name]), name
+
+
+def test_a_checkpoint_that_was_written_again_is_read_again(tmp_path):
+    (tmp_path / "other").mkdir()
+    other = checkpoint(tmp_path / "other", PLAIN, change=lambda all: {name: 2 * value for name, value in all.items()})
+    ctx = context(checkpoint(tmp_path, PLAIN))
+    first = fitted(ctx=ctx, pretrained=True).frozen_
+    other.replace(ctx.weights)
+    assert fitted(ctx=ctx, pretrained=True).frozen_ != first
 
 
 def fingerprint(element=0, device="cpu", part=None, ctx=None, **values):
