@@ -12,7 +12,7 @@ smoke: $(READY)
 	$(BIN)/python -m benchmark run all --profile smoke --out results/smoke
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not gpu" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .
