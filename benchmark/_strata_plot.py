@@ -20,7 +20,7 @@ NAMES = 1.9  # inches that the names of rows take
 # Strata that tell of the cloud or of the place in it; all others tell of the scene.
 CLOUD = ("optical_depth", "phase", "cloud_size", "cloud_side", "clear_side")
 TITLES = {"cloud_side": "cloud, px to clear", "clear_side": "clear, px to cloud", "cloud_size": "cloud of px"}
-VALUES = {"10000 and more": "from 10000", "turbid_or_inland_water": "inland water"}
+VALUES = {"10000 and more": "from 10000", "turbid_or_inland_water": "turbid, inland"}
 # What is shown -> mark behind the name of a column, and what it means.
 MARKS = {"jaccard": ("", ""), "recall": (" ●", "share of cloud found"), "specificity": (" ○", "share of clear found")}
 # Where clear pixels are taken for cloud: flags, and classes of a surface.

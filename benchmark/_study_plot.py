@@ -127,17 +127,18 @@ def _notes(lines: Mapping[Any, pd.DataFrame], chosen: Sequence[pd.DataFrame]) ->
 
 
 def _name_ends(axes: Axes, chosen: Sequence[pd.DataFrame]) -> None:
-    """Write names right of the axes in the order of the last values, as near to these as there is room."""
+    """Write names right of the axes in the order of the last values, each behind a piece of its line."""
     low, high = axes.get_ylim()
     height = _height(chosen) - 1.2  # of the axes
     ends = [(line["jaccard"].iloc[-1] - low) / (high - low) for line in chosen]
-    for line, end, place in zip(chosen, ends, spread(ends, 0.17 / height), strict=True):
+    for number, (line, end, place) in enumerate(zip(chosen, ends, spread(ends, 0.17 / height), strict=True)):
         last = line.iloc[-1]
         told = f"{last['jaccard']:.3f}  {label(last['row'], bool(last['tuned']))}"
         colour, _ = look(last["family"])
-        axes.annotate(told + SUSPECT * bool((line["suspect"] != "").any()), (1, end), (1.035, place), "axes fraction",
+        axes.annotate(told + SUSPECT * bool((line["suspect"] != "").any()), (1, end), (1.1, place), "axes fraction",
                       "axes fraction", fontsize=8, color=colour, va="center",
-                      arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
+                      arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1.2, "shrinkA": 1, "shrinkB": 0,
+                                  "relpos": (0, 0.5), "linestyle": _dash(chosen, number)},
                       annotation_clip=False)  # fmt: skip
 
 

@@ -114,6 +114,15 @@ def _written(band: Band, role: str) -> str:
     return band.name if role == band.role else f"{band.name}={role}"
 
 
+def shortly(spec: str) -> str:
+    """Return a list of roles as what it adds to the five bands or leaves out of them; any other spec as it is."""
+    roles = spec.split(",")
+    more, fewer = ([role for role in one if role not in other] for one, other in ((roles, FIVE), (FIVE, roles)))
+    if set(more) - set(ROLES) or len(fewer) > 2 or not (more or fewer):
+        return spec
+    return " ".join(["five", *(f"+ {role}" for role in more), *(f"- {role}" for role in fewer)])
+
+
 def true_name(entry: str) -> str:
     """Return the name of the band of an entry."""
     return entry.partition("=")[0]

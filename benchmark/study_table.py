@@ -19,6 +19,7 @@ from benchmark import splits
 from benchmark._files import replacing, write_csv
 from benchmark.api import UserError
 from benchmark.arms import study as study_name
+from benchmark.bands import shortly
 from benchmark.gate import suspects
 from benchmark.lines import STATUSES, Line, by_plan
 from benchmark.plan import Cell, Plan, Value
@@ -131,6 +132,8 @@ class Study:
 def _told(axis: str, value: Value) -> str:
     if axis == "labels" and not value:
         return "labels untouched"
+    if axis == "bands":
+        return shortly(str(value))
     return UNITS[axis].format(value) if axis in UNITS and not isinstance(value, str) else str(value)
 
 

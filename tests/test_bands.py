@@ -122,3 +122,19 @@ def test_roles_count_in_the_key_and_circularity_is_of_the_true_band(tmp_path):
     assert cell("five").key == plain.key
     assert plain.circular == shuffled.circular == study.circular == ("red",)
     assert cell("green=RED").circular == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("GREEN,RED,NIR_NARROW,SWIR_1,SWIR_2,CIRRUS", "five + CIRRUS"),
+        ("GREEN,RED,NIR_NARROW,SWIR_1,SWIR_2,BT_11,BT_12", "five + BT_11 + BT_12"),
+        ("RED,NIR_NARROW,SWIR_1,SWIR_2", "five - GREEN"),
+        ("GREEN,RED,SWIR_1,SWIR_2,BT_11", "five + BT_11 - NIR_NARROW"),
+        ("RED,CIRRUS", "RED,CIRRUS"),
+        ("S1,S2,S3=BLUE", "S1,S2,S3=BLUE"),
+        ("study", "study"),
+    ],
+)
+def test_a_list_of_roles_is_told_by_what_it_adds_and_leaves_out(spec, said):
+    assert sets.shortly(spec) == said
