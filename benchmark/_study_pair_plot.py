@@ -12,9 +12,9 @@ import pandas as pd
 
 from benchmark._study_confusers import CONFUSERS
 from benchmark._study_contrasts import MEAN, by_pair, resolved
-from benchmark._study_plot import LINE, SUSPECT, name
+from benchmark._study_plot import LINE, name
 from benchmark._study_words import place
-from benchmark.plots import FAMILIES, MOST, WIDTH, canvas, look
+from benchmark.plots import DOUBT, FAMILIES, MOST, WIDTH, canvas, look
 from benchmark.strata_table import FEWEST
 from benchmark.tables import label
 
@@ -56,7 +56,7 @@ def dumbbells(table: pd.DataFrame, path: Path) -> Path | None:
         for axes in panels[max(0, len(values) - wide) : len(values)]:
             axes.tick_params(labelbottom=True)  # those beneath, if any, were removed
         for axes in panels[: len(values) : wide]:
-            axes.set_yticks(range(len(rows)), [row + SUSPECT * (row in doubted) for row in rows], fontsize=8)
+            axes.set_yticks(range(len(rows)), [row + DOUBT * (row in doubted) for row in rows], fontsize=8)
             axes.set_ylim(len(rows) - 0.4, -0.6)
         _legend(figure, known)
         figure.supxlabel("macro Jaccard index on the same test patches" + "; ? suspect" * bool(doubted), fontsize=9)

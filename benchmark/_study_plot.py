@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark._study_contrasts import resolved
-from benchmark.plots import MOST, WIDTH, canvas, look
+from benchmark.plots import DOUBT, MOST, WIDTH, canvas, look
 from benchmark.study_table import Study
 from benchmark.tables import label
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 CURVES = 12  # lines whose names can be read beside their curves
 LINE = 0.24  # inches
-SUSPECT = " ?"
 # Axis -> what its values are, and whether they go up by factors.
 SCALES = {
     "train": ("labelled patches of the train part", True),
@@ -34,7 +33,7 @@ _RESOLVED = "●"
 
 def name(line: Mapping[Any, Any]) -> str:
     """Return the name of a line, marked if it is suspect."""
-    return label(line["row"], bool(line["tuned"])) + SUSPECT * bool(line["suspect"])
+    return label(line["row"], bool(line["tuned"])) + DOUBT * bool(line["suspect"])
 
 
 def curves(found: Study, table: pd.DataFrame, path: Path) -> Path | None:
@@ -135,7 +134,7 @@ def _name_ends(axes: Axes, chosen: Sequence[pd.DataFrame]) -> None:
         last = line.iloc[-1]
         told = f"{last['jaccard']:.3f}  {label(last['row'], bool(last['tuned']))}"
         colour, _ = look(last["family"])
-        axes.annotate(told + SUSPECT * bool((line["suspect"] != "").any()), (1, end), (1.1, place), "axes fraction",
+        axes.annotate(told + DOUBT * bool((line["suspect"] != "").any()), (1, end), (1.1, place), "axes fraction",
                       "axes fraction", fontsize=8, color=colour, va="center",
                       arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1.2, "shrinkA": 1, "shrinkB": 0,
                                   "relpos": (0, 0.5), "linestyle": _dash(chosen, number)},
@@ -200,7 +199,7 @@ def _row(title: str, first: Mapping[str, Any]) -> str:
 def _cell(line: Mapping[Any, Any] | None) -> str:
     if line is None or np.isnan(line["difference"]):
         return ""
-    return f"{line['difference']:+.3f}" + f" {_RESOLVED}" * resolved(line) + SUSPECT * bool(line["suspect"])
+    return f"{line['difference']:+.3f}" + f" {_RESOLVED}" * resolved(line) + DOUBT * bool(line["suspect"])
 
 
 def _paint(axes: Axes, grid: pd.DataFrame, text: Sequence[Sequence[str]]) -> None:

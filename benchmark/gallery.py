@@ -11,10 +11,9 @@ import numpy as np
 
 from benchmark.api import CLEAR, CLOUD, IGNORE
 from benchmark.lines import Line
-from benchmark.plots import best_lines, canvas
+from benchmark.plots import best_lines, canvas, named
 from benchmark.record import PROBABILITIES
 from benchmark.scores import scores
-from benchmark.tables import title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +33,8 @@ Column = tuple[str, list[np.ndarray], list[str]]  # title, tiles, marks under th
 CAPTION = (
     "Patches: of those with 5 to 95 % cloud in their truth (all, where there are too few), sorted by cloud fraction, "
     "at equal steps; no score has a part in it. Methods: the best of each family first, then the next by rank, at "
-    "most ten; tuned where it exists, first seed. Under each tile: macro Jaccard index of the patch."
+    "most ten, suspect ones (?) last; tuned where it exists, first seed. Under each tile: macro Jaccard index of the "
+    "patch."
 )
 
 
@@ -67,7 +67,7 @@ def tile(cloud: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def gallery(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
     """Draw picture, truth and each method's mask for a few patches."""
-    methods = [line for line in choose_methods(best_lines(frame, lines)) if _probabilities(line).exists()]
+    methods = [line for line in choose_methods(best_lines(frame, lines, doubted=True)) if _probabilities(line).exists()]
     if not methods or not (folder := methods[0].first.truth(methods[0].out)).exists():
         return None
     mask, composite = (np.load(folder / name, mmap_mode="r") for name in ("mask.npy", "composite.npy"))
@@ -76,7 +76,7 @@ def gallery(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
         return None
     truth = [tile(mask[p] == CLOUD, mask[p]) for p in patches]
     columns: list[Column] = [("picture", [composite[p] for p in patches], []), ("truth", truth, [])]
-    columns += [_column(line, mask, patches) for line in methods]
+    columns += [_column(line, named(line, frame), mask, patches) for line in methods]
     with canvas(path, 0.9 + (TILE + 0.15) * len(patches), width=max(TILE * len(columns), 7.0)) as figure:
         _draw(figure, columns, len(patches))
     return path
@@ -86,15 +86,11 @@ def _probabilities(line: Line) -> Path:
     return line.first.folder(line.out) / PROBABILITIES
 
 
-def _column(line: Line, mask: np.ndarray, patches: Sequence[int]) -> Column:
+def _column(line: Line, name: str, mask: np.ndarray, patches: Sequence[int]) -> Column:
     kept = line.ok[0]
     probability = np.load(_probabilities(line), mmap_mode="r")
     tiles = [tile(probability[p] > kept.threshold, mask[p]) for p in patches]
-    return (
-        title(line.first),
-        tiles,
-        [f"{scores(np.asarray(kept.counts[p]))['jaccard']:.2f}" for p in patches],
-    )
+    return name, tiles, [f"{scores(np.asarray(kept.counts[p]))['jaccard']:.2f}" for p in patches]
 
 
 def _draw(figure: Figure, columns: Sequence[Column], rows: int) -> None:

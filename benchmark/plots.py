@@ -19,7 +19,7 @@ from benchmark._labels import name_points, number_legend
 from benchmark.lines import Line, histogram_of
 from benchmark.record import OK, Record
 from benchmark.scores import precision_recall, probability_scores, scores
-from benchmark.tables import best_lines, circles, marked, title, unranked
+from benchmark.tables import SUSPECT, best_lines, circles, marked, title, unranked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WIDTH, DPI = 9.0, 150  # inches; 1350 pixels, read at 900
 MOST = 40  # rows in a picture that has a curve or a panel for each
+DOUBT = " ?"  # behind the name of a suspect row
 NAMED = 16  # rows whose names have room beside their points; more get numbers
 # Colours: Okabe and Ito (2008), distinct under the common kinds of colour blindness.
 FAMILIES = {
@@ -64,11 +65,13 @@ def canvas(path: Path, height: float, width: float = WIDTH) -> Iterator[Figure]:
 
 
 def leaderboard(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
-    """Draw point and interval per line; rows without a score stand beneath with their reasons."""
+    """Draw point and interval per line, suspect ones marked; rows without a score stand beneath with their reasons."""
     ranked = frame[frame["status"] == OK]
     if ranked.empty:
         return None
-    names, rest = list(dict.fromkeys(ranked["row"])), unranked(frame)
+    names = list(dict.fromkeys(ranked["row"]))
+    rest = [line for line in unranked(frame) if line[1] != SUSPECT]  # these have a score
+    doubted = set(ranked.loc[ranked[SUSPECT] != "", "row"])
     with canvas(path, 1.3 + 0.3 * (len(names) + len(rest))) as figure:
         axes = figure.subplots()
         for line in ranked.to_dict("records"):
@@ -81,12 +84,14 @@ def leaderboard(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | N
         longest = max(len(name) for name in (*names, *(name for name, _, _ in rest)))
         _without_score(axes, len(names), rest, 122 - round(1.2 * longest))  # the names take room from the axes
         circular = dict(zip(ranked["row"], ranked["circular"], strict=True))
-        shown = [marked(name, circular[name]) for name in names]
+        shown = [marked(name, circular[name]) + DOUBT * (name in doubted) for name in names]
         axes.set_yticks(range(len(names) + len(rest)), [*shown, *(name for name, _, _ in rest)])
         for tick in axes.get_yticklabels()[len(names) :]:
             tick.set_color(_GREY)
         axes.set_ylim(len(names) + len(rest) - 0.4, -0.6)
-        axes.set_xlabel("\n".join(["macro Jaccard index, 95 % interval over scenes and seeds", *circles(ranked)]))
+        doubts = ["? suspect and left out of the ranking; the table says why"] if doubted else []
+        told = ["macro Jaccard index, 95 % interval over scenes and seeds", *doubts, *circles(ranked)]
+        axes.set_xlabel("\n".join(told))
         _legend(figure, ranked["family"])
     return path
 
@@ -180,7 +185,7 @@ def pr_curves(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | Non
             style = _DASHES[used.setdefault(line.first.family, 0)]
             used[line.first.family] += 1
             precision, recall = precision_recall(hist)
-            name = f"{title(line.first)}  {probability_scores(hist)['auc']:.3f}"
+            name = f"{named(line, frame)}  {probability_scores(hist)['auc']:.3f}"
             axes.plot(recall, precision, color=colour, linestyle=style, linewidth=1.6, label=name)
             point = scores(np.sum(line.ok[0].counts, axis=0))
             axes.plot(point["recall"], point["precision"], "o", color=colour, markeredgecolor="white", markersize=6)
@@ -191,6 +196,12 @@ def pr_curves(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | Non
     return path
 
 
+def named(line: Line, frame: DataFrame) -> str:
+    """Return the name of a line of the table, marked if it is circular, and if it is suspect."""
+    own = frame[(frame["row"] == line.first.row) & (frame["tuned"] == line.first.tuned)]
+    return title(line.first) + DOUBT * bool((own[SUSPECT] != "").any())
+
+
 def _leaders(drawn: Sequence[tuple[Line, np.ndarray]]) -> list[tuple[Line, np.ndarray]]:
     """Return the first rows of each family, as many as there are dashes to tell them apart."""
     families = [line.first.family for line, _ in drawn]
@@ -198,7 +209,8 @@ def _leaders(drawn: Sequence[tuple[Line, np.ndarray]]) -> list[tuple[Line, np.nd
 
 
 def _with_histograms(frame: DataFrame, lines: Sequence[Line]) -> list[tuple[Line, np.ndarray]]:
-    pairs = [(line, histogram_of(line.first, line.ok[0], line.out)) for line in best_lines(frame, lines)]
+    best = best_lines(frame, lines, doubted=True)
+    pairs = [(line, histogram_of(line.first, line.ok[0], line.out)) for line in best]
     return [(line, hist) for line, hist in pairs if hist is not None and hist.any()]
 
 
@@ -219,9 +231,8 @@ def _left_out(found: Sequence[Any]) -> str:
     return f"\n(the first {MOST} rows of the table that have one; there are {len(found)})" if len(found) > MOST else ""
 
 
-def _title(axes: Axes, line: Line, more: str) -> None:
-    name = textwrap.fill(title(line.first), 22)
-    axes.set_title(f"{name}\n{more}", fontsize=8)
+def _title(axes: Axes, name: str, more: str) -> None:
+    axes.set_title(f"{textwrap.fill(name, 22)}\n{more}", fontsize=8)
     axes.tick_params(labelsize=8)
 
 
@@ -230,7 +241,7 @@ def curves(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
-    found = [line for line in best_lines(frame, lines) if any(kept.curves for kept in line.ok)]
+    found = [line for line in best_lines(frame, lines, doubted=True) if any(kept.curves for kept in line.ok)]
     drawn = found[:MOST]
     if not drawn:
         return None
@@ -243,7 +254,7 @@ def curves(frame: DataFrame, lines: Sequence[Line], path: Path) -> Path | None:
                 _curve(axes, kept, "score", color=look(line.first.family)[0], marker=".")
                 _curve(right, kept, "train_loss", color=_GREY, linestyle=":")
                 _curve(right, kept, "val_loss", color=_GREY, linestyle="--")
-            _title(axes, line, f"{len(line.ok)} seed" + "s" * (len(line.ok) > 1))
+            _title(axes, named(line, frame), f"{len(line.ok)} seed" + "s" * (len(line.ok) > 1))
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         figure = panels[0].figure
         figure.supxlabel("epoch, or round of boosting" + _left_out(found), fontsize=10)

@@ -45,19 +45,20 @@ PICTURES: dict[str, tuple[Callable[..., Path | None], tuple[str, ...]]] = {
     "gallery": (gallery, _RANKED),
 }
 CAPTIONS = {
-    "leaderboard": "Macro Jaccard index on the test part. Bar: 95 % interval over scenes and seeds.",
+    "leaderboard": "Macro Jaccard index on the test part. Bar: 95 % interval over scenes and seeds. A row with "
+    "a ? is suspect: it has no rank, and the reason stands above.",
     "ties": "Each row minus the first, paired over scenes and seeds, in the macro Jaccard index (filled) and in the "
     "boundary Jaccard index at 2 pixels (open). Shaded: tied with the first row, as Holm's adjusted p is 0.05 or more.",
     "cost": "Accuracy against the time to fit, encode and tune, and against speed. A line joins a row's defaults and "
     "its tuned run. Times are of the hardware named below.",
     "budget": BUDGET,
     "precision_recall": "Precision against recall of the cloud class, first seed; the dot is the threshold in use. Of "
-    "each family the first five rows of the table.",
+    "each family the first five rows of the table; ?: suspect.",
     "strata": "Scores by what the pixels are: the macro Jaccard index where a stratum holds both classes, else the "
     "share that is right: of cloud (filled dot), of clear sky (open dot). Blank: fewer than 1,000 pixels. Right: how "
     "much of the clear sky there is called cloud.",
     "calibration": _calibration_plot.CAPTION,
-    "curves": "Validation score and losses of every seed, for the methods that report them.",
+    "curves": "Validation score and losses of every seed, for the methods that report them; ?: suspect.",
     "effects": "What one factor alone changes: difference in the macro Jaccard index (filled) and in the boundary "
     "Jaccard index at 2 pixels (open), paired over scenes and seeds. Pale: the sign is not resolved, as the interval "
     "holds 0 or there is none.",

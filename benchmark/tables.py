@@ -25,10 +25,8 @@ _SUMMARY = ("row", "default", "tuned", "AUC", "train s", "tune s", "Mpixel/s", "
 _SCORES = {"F1": "f1", "AUC": "auc", "Brier": "brier", "edge": "boundary_jaccard_2"}
 _FACTS = {"input scale": "input scale", "micro-batch": "micro_batch"}
 _STEP = {"step ms": ("step_s", 1e-3), "MFU %": ("mfu", 1e-2)}
-_TOLD = (
-    "Macro Jaccard index, mean over seeds [95 % interval over scenes and seeds]; the rest is of the tuned line where "
-    "it exists. edge: boundary Jaccard index at 2 pixels."
-)
+_TOLD = """Macro Jaccard index, mean over seeds [95 % interval over scenes and seeds]; the rest is of the tuned line \
+where it exists. edge: boundary Jaccard index at 2 pixels."""
 TIED = "≈"
 CIRCULAR, LABELLER, SHARED = "†", "‡", "∥"
 SUSPECT = "suspect"  # the column of reasons, and the status they have in a list
@@ -87,18 +85,21 @@ def _place(kind: Sequence[dict[str, Any]]) -> tuple[int, bool, float]:
 
 def ranked(frame: DataFrame) -> DataFrame:
     """Return the line that each row ranks by, the tuned one if it is ok, of rows where it is not suspect."""
-    done = frame[frame["status"] == OK].drop_duplicates("row", keep="last")
-    return done[done[SUSPECT] == ""]
+    return _scored(frame).loc[lambda done: done[SUSPECT] == ""]
 
 
-def best_lines(frame: DataFrame, found: Sequence[Line]) -> list[Line]:
+def _scored(frame: DataFrame) -> DataFrame:
+    return frame[frame["status"] == OK].drop_duplicates("row", keep="last")
+
+
+def best_lines(frame: DataFrame, found: Sequence[Line], *, doubted: bool = False) -> list[Line]:
     """Return one line per ranked row, in the order of the table: the tuned one if it is ok, else the defaults.
 
-    A row of which this line is suspect has no rank.
+    A row of which this line is suspect has no rank; with `doubted` it follows those that have one.
     """
     by_name = {(line.first.row, line.first.tuned): line for line in found}
-    chosen = ranked(frame)
-    return [by_name[row, bool(tuned)] for row, tuned in zip(chosen["row"], chosen["tuned"], strict=True)]
+    chosen = (_scored(frame) if doubted else ranked(frame))[["row", "tuned"]]
+    return [by_name[row, bool(tuned)] for row, tuned in chosen.itertuples(index=False)]
 
 
 def pivot(frame: DataFrame) -> list[dict[str, str]]:

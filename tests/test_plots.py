@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -62,6 +63,25 @@ def test_without_a_score_nothing_is_drawn(tmp_path, name):
     path = tmp_path / "picture.png"
     assert PICTURES[name](leaderboard(plan, tmp_path), lines(plan, tmp_path), path) is None
     assert not path.exists()
+
+
+def test_a_suspect_row_stands_once_and_is_marked(tmp_path, monkeypatch):
+    figures = []
+
+    @contextmanager
+    def seen(*given):
+        with canvas(*given) as figure:
+            figures.append(figure)
+            yield figure
+
+    monkeypatch.setattr(plots, "canvas", seen)
+    plan = make_plan(tmp_path, [Spec("forest"), Spec("other"), Spec("absent", status="not run", reason="no weights")])
+    frame = leaderboard(plan, tmp_path)
+    frame["suspect"] = np.where(frame["row"] == "forest", "its outputs collapsed", "")
+    plots.leaderboard(frame, lines(plan, tmp_path), tmp_path / "picture.png")
+    (axes,) = figures[0].axes
+    assert sorted(tick.get_text() for tick in axes.get_yticklabels()) == ["absent", "forest ?", "other"]
+    assert "suspect" in axes.get_xlabel()
 
 
 @pytest.mark.parametrize("name", [name for name in PICTURES if name != "curves"])
