@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmark import ROOT, cluster, lines, record, study_report
+from benchmark import ROOT, cluster, lines, record, splits, study_report
 from benchmark.api import digest
 from benchmark.plan import Plan
 from benchmark.tables import leaderboard, write_leaderboard
@@ -63,9 +63,9 @@ def _plans(out: Path, runs: int) -> list[Plan]:
     rows = [replace(spec, row=f"unet-{place}", skill=0.2 + 0.03 * place) for place in range(ROWS)]
     cells = [make_cell(row, seed) for row in rows for seed in range(SEEDS)]
     split = out / "splits" / "one.split.json"
-    split.parent.mkdir(parents=True, exist_ok=True)
-    train = [f"patch{place}" for place in range(8)]
-    split.write_text(json.dumps({"parts": {"train": train}, "scenes": dict.fromkeys(train, "scene")}))
+    parts = {"train": tuple(f"patch{place}" for place in range(8)), "val": ("v",), "test": ("w",)}
+    patches = {patch: patch for patch in (*parts["train"], "v", "w")}
+    splits.write(splits.Split("scene", "data", parts, patches, patches), split)
     found = []
     for arm in range(runs // len(cells)):
         own = tuple(replace(cell, split=digest(arm)) for cell in cells)
