@@ -64,6 +64,7 @@ def test_sources_run_nothing_that_a_file_says(path):
     assert list(faults(path.read_text())) == []
 
 
+# What the scan must find, as text that is parsed and never run.
 @pytest.mark.parametrize(
     "source",
     [
@@ -118,7 +119,7 @@ class Planted:
 @pytest.fixture
 def planted(tmp_path):
     """An object that leaves a folder when it is unpickled; at the end none may be there."""
-    thing = Planted(tmp_path / "ran")
+    thing = Planted(tmp_path / "ran")  # the danger is real, or the tests below would prove nothing
     pickle.loads(pickle.dumps(thing))
     assert thing.place.exists()
     thing.place.rmdir()
