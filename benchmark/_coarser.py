@@ -45,8 +45,12 @@ def made(store: Path, factor: int, out: Path) -> Path:
         )
     name = digest(arrays.fingerprint, factor, _code())[:12]
     coarse = out / "data" / f"{store.stem}-coarser{factor}-{name}.zarr"
+    return _derived.make(coarse, lambda to: _write(arrays, factor, to), lambda: _parts(store))
+
+
+def _parts(store: Path) -> tuple[dict[str, tuple[str, ...]], str]:
     given = splits.read(splits.split_path(store), store)
-    return _derived.make(coarse, lambda to: _write(arrays, factor, to), given.parts, given.unit)
+    return given.parts, given.unit
 
 
 @cache

@@ -13,8 +13,10 @@ AT_ONCE = 16  # patches: appending one by one takes several times as long
 WHERE = ("time", "lat", "lon", "sun_zenith")
 
 
-def make(store: Path, write: Callable[[Path], None], parts: Mapping[str, Sequence[str]], unit: str) -> Path:
-    """Return a patch set and write it, and the split of these parts, where it is not there yet.
+def make(
+    store: Path, write: Callable[[Path], None], given: Callable[[], tuple[Mapping[str, Sequence[str]], str]]
+) -> Path:
+    """Return a patch set and write it, and the split of the parts and unit that `given` returns, where it is not there.
 
     Raises:
         UserError: as `splits.from_parts`.
@@ -23,7 +25,7 @@ def make(store: Path, write: Callable[[Path], None], parts: Mapping[str, Sequenc
         write(store)
     split = splits.split_path(store)
     if not split.exists():
-        splits.write(splits.from_parts(store, parts, unit), split)
+        splits.write(splits.from_parts(store, *given()), split)
     return store
 
 

@@ -46,7 +46,7 @@ def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int
         for part in splits.PARTS
     }
     arrays = [patchset.arrays(store) for store in stores]
-    return name, _derived.make(joined, lambda to: _write(names, arrays, to), parts, given[0].unit)
+    return name, _derived.make(joined, lambda to: _write(names, arrays, to), lambda: (parts, given[0].unit))
 
 
 @cache
