@@ -18,29 +18,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
-from benchmark import record
+from benchmark import permuted, record
 from benchmark._resampling import areas
 from benchmark.calibration import validation_of
 from benchmark.label_noise import PERMUTED
-from benchmark.lines import Line, tally
+from benchmark.lines import Line
+from benchmark.permuted import FLOOR, THRESHOLD
 from benchmark.plan import Cell
 from benchmark.record import PROBABILITIES, Record
-from benchmark.scores import VALUES, scores
-from benchmark.stats import Estimate, interval, resample
+from benchmark.scores import VALUES
 
 SINGLE_BAND = "threshold-band"  # the row that is the best threshold on one band
-FLOOR, THRESHOLD = "floor", "threshold"  # families
 LEAST_RANK, LEAST_SPREAD = 1.5, 0.02  # of features, see `feature_health`
-# Kuiper skill that an honest row may seem to have on permuted labels. Above all, one draw of labels may make any rule
-# look skilled: of 24 honest fits with one seed each, the highest lower end was 0.14, and of six seeds together 0.
-CHANCE, CHANCE_OF_FEW, FEW = 0.05, 0.25, 3
 _REFUSED = re.compile(r"it looks like .+ and must be (a fraction|kelvin)$")  # see `models/_scales.py`
 # Factors of which another level may change nothing: a better epoch than that of the shorter run did not come.
 _IDLE = {"stop", "epochs"}
@@ -60,11 +54,6 @@ def suspects(found: Sequence[Line]) -> dict[Name, tuple[str, ...]]:
         for line, reason in check(taught):
             told[line.first.row, line.first.tuned].append(reason)
     return {name: tuple(reasons) for name, reasons in told.items() if reasons}
-
-
-def permuted_twin(cell: Cell) -> Cell:
-    """Return the same cell with the labels of its training part permuted."""
-    return replace(cell, labels=PERMUTED)
 
 
 def _of_itself(line: Line) -> Iterator[str]:
@@ -208,37 +197,13 @@ def _alike(one: Cell, other: Cell) -> bool:
 def _permuted(line: Line) -> str:
     """Say whether a row was trained on permuted labels and scores above chance all the same.
 
-    A tuned line answers for its defaults too, as a leak is in the row. Exempt are thresholds, which know from the
-    literature on which side cloud lies, or have nothing but a side to choose, and a row that predicts the same to the
-    bit whatever its labels, as it learns nothing.
+    A tuned line answers for its defaults too, as a leak is in the row.
     """
-    if line.first.family in (FLOOR, THRESHOLD):
-        return ""
     defaults = tuple(cell.default() for cell in line.cells)
     for cells in (line.cells, defaults) if line.first.tuned else (line.cells,):
-        twins = tuple(permuted_twin(cell) for cell in cells)
-        if not (twins[0].folder(line.out) / record.FILE).exists():  # hardly any line has some
-            continue
-        treated = Line(twins, tuple(record.read(twin.folder(line.out)) for twin in twins), line.out)
-        if not treated.ok or _untaught(replace(cells[0], labels=""), twins[0], line.out):
-            continue
-        skill = _kuiper(treated)
-        margin = CHANCE if skill.seeds >= FEW else CHANCE_OF_FEW
-        if skill.low > margin:
+        known = permuted.of(cells, line.out)
+        if known is not None and known.verdict == permuted.SUSPECT:
+            skill = known.skill
             ends = f"{skill.mean:.2f} [{skill.low:.2f}, {skill.high:.2f}]"
-            return f"trained on permuted labels it has a Kuiper skill of {ends}, and chance is below {margin}"
+            return f"trained on permuted labels it has a Kuiper skill of {ends}, and chance is below {known.chance}"
     return ""
-
-
-def _untaught(cell: Cell, twin: Cell, out: Path) -> bool:
-    """Whether a cell and its twin predict the same to the bit."""
-    paths = [one.folder(out) / PROBABILITIES for one in (cell, twin)]
-    return all(path.exists() for path in paths) and np.array_equal(*(np.load(path, mmap_mode="r") for path in paths))
-
-
-def _kuiper(line: Line) -> Estimate:
-    """Return the Kuiper skill of a line with its interval over scenes and seeds; NaN where there is none."""
-    found = tally(line, [kept.counts for kept in line.ok])
-    if found is None or not found.scenes:
-        return Estimate()
-    return interval(resample(found.counts, lambda drawn: scores(drawn)["kuiper"]), (-1, 1))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark import _calibration_plot, _comparison_plot, _effects_plot, calibration_table, plots, published
+from benchmark import _calibration_plot, _comparison_plot, _effects_plot, calibration_table, permuted, plots, published
 from benchmark._budget_plot import CAPTION as BUDGET
 from benchmark._budget_plot import budget
 from benchmark._embedding_plot import embedding
@@ -117,6 +117,8 @@ def _render(views: Views, pictures: Mapping[str, Path | None]) -> str:
         comparisons=compared_tables(views.compared),
         compared=TOLD,
         tied=TIED,
+        permuted=permuted.tell(views.permuted),
+        blind=permuted.TOLD,
         calibrated=calibration_table.tell(views.calibrated),
         calibration=[calibration_table.TOLD, calibration_table.CAVEAT],
         published=[

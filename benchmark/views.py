@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark import calibration_table, evidence, optimism, shape_table, strata_table
+from benchmark import calibration_table, evidence, optimism, permuted, shape_table, strata_table
 from benchmark.cards import write_cards
 from benchmark.comparisons import compare, intervals, write_comparisons
 from benchmark.effects import effects, write_effects
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CALIBRATED = ("surface", "biome", "glint")
 FILES = (
     *("leaderboard.*", "comparisons.*", "scores.csv", "effects.*", "strata.csv", "shapes.csv", "calibration*.*"),
-    *("published.md", "cards"),
+    *("published.md", "permuted.csv", "cards"),
 )
 
 
@@ -41,6 +41,7 @@ class Views:
         compared: of `comparisons.compare`.
         calibrated: of `calibration_table.calibration`.
         strata: of `strata_table.strata_table`.
+        permuted: of `permuted.table`.
         optimism: what a random split would have claimed, "" where that was not measured.
     """
 
@@ -51,6 +52,7 @@ class Views:
     compared: DataFrame
     calibrated: DataFrame
     strata: DataFrame
+    permuted: DataFrame
     optimism: str
 
 
@@ -67,10 +69,12 @@ def derive(plan: Plan, out: Path, frame: DataFrame, found: Sequence[Line]) -> Vi
         compare(frame, found),
         calibration_table.calibration(found),
         strata_table.strata_table(done),
+        permuted.table(found),
         optimism.tell(known) if (known := optimism.read(plan, out)) else "",
     )
     write_leaderboard(frame, out)
     write_effects(views.effects, out)
+    permuted.write(views.permuted, out)
     write_comparisons(views.compared, intervals(found), out)
     calibration_table.write_calibration(views.calibrated, calibration_table.strata(found, _inside(plan, out)), out)
     strata_table.write_strata(views.strata, out)

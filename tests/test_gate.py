@@ -1,6 +1,5 @@
 """Each fault is planted and must be found; the sound lines beside it must not be."""
 
-import json
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -8,12 +7,11 @@ import pytest
 from patch_factory import HLS5, bands, make_part, toa_and_mask
 from record_factory import REALISTIC, Spec, factorial, make_plan
 
-from benchmark import cell as cells
-from benchmark import feature_health, gate, patchset, planner, record, splits, tables
-from benchmark.api import Context, digest
-from benchmark.gate import permuted_twin, suspects
+from benchmark import feature_health, gate, patchset, permuted, planner, record, splits, tables
+from benchmark.api import Context
+from benchmark.gate import suspects
 from benchmark.lines import lines
-from benchmark.plan import SOURCE, Plan, from_json
+from benchmark.plan import SOURCE
 from benchmark.record import FAILED, PROBABILITIES, VALIDATION
 from benchmark.scores import confusion, histogram
 
@@ -35,7 +33,7 @@ def alter(plan, out, row, probability=None, seeds=None, tuned=False, labels=Fals
             continue
         kept, mask = record.read(cell.folder(out)), np.load(cell.truth(out) / "mask.npy")
         told = probability(mask, np.random.default_rng(cell.seed)) if callable(probability) else probability
-        written = permuted_twin(cell) if labels else cell
+        written = permuted.twin(cell) if labels else cell
         written.folder(out).mkdir(parents=True, exist_ok=True)
         if told is not None:
             told = np.broadcast_to(told, mask.shape).astype(np.float16)
@@ -230,20 +228,6 @@ def test_factorial_rows_may_agree_only_where_a_factor_may_be_idle(tmp_path, fact
     assert set(found(plan, tmp_path)) == (set() if sound else {("one", False), ("other", False)})
 
 
-def test_skill_from_permuted_labels_is_suspect(tmp_path):
-    plan = made(tmp_path)
-    alter(plan, tmp_path, "random-forest", noise, labels=True)
-    alter(plan, tmp_path, "lightgbm", noise, labels=True)
-    assert found(plan, tmp_path) == {}
-    alter(plan, tmp_path, "lightgbm", true, labels=True)
-    reasons = only(plan, tmp_path, ("lightgbm", False), ("lightgbm", True))
-    assert all(reason.startswith("trained on permuted labels it has a Kuiper skill of 0.8") for reason in reasons)
-    twins = replace(
-        plan, cells=tuple(permuted_twin(cell) for cell in plan.cells if cell.row in ("random-forest", "lightgbm"))
-    )
-    assert set(found(twins, tmp_path)) == {("lightgbm", False)}  # chance itself is no fault in the permuted plan
-
-
 def test_a_suspect_row_has_no_rank_and_is_told_of(tmp_path):
     plan = made(tmp_path)
     sound = [entry["row"] for entry in tables.pivot(tables.leaderboard(plan, tmp_path))]
@@ -258,27 +242,6 @@ def test_a_suspect_row_has_no_rank_and_is_told_of(tmp_path):
     _, page = tables.write_leaderboard(frame, tmp_path)
     (told,) = [line for line in page.read_text().splitlines() if line.startswith("- **lightgbm**: suspect: ")]
     assert "its probability is the same in every pixel (2 of 2 seeds); it does not beat threshold-band" in told
-
-
-def test_what_learns_nothing_and_thresholds_may_have_skill_on_permuted_labels(tmp_path):
-    plan = made(tmp_path)
-    alter(plan, tmp_path, gate.SINGLE_BAND, true, labels=True)
-    for cell in cells_of(plan, "random-forest"):
-        same = np.load(cell.folder(tmp_path) / PROBABILITIES)
-        alter(plan, tmp_path, "random-forest", same, seeds=[cell.seed], labels=True)
-    assert found(plan, tmp_path) == {}
-
-
-def test_labels_enter_the_key_only_where_they_are_treated(tmp_path):
-    cell = made(tmp_path).cells[0]
-    data = (cell.fingerprint, cell.split, cell.bands)
-    assert cell.key == digest(1, cell.code, cell.weights, data, cell.seed, "cpu", asdict(cell.budget), ())
-    assert len({cell.key, permuted_twin(cell).key, replace(cell, labels="shift-1").key}) == 3
-    plan = Plan("name", (cell, permuted_twin(cell)), tmp_path, tmp_path)
-    told = json.loads(json.dumps(plan.to_json()))
-    assert from_json(told) == plan
-    del told["cells"][0]["labels"]
-    assert from_json(told) == plan  # a plan from before
 
 
 def test_health_of_features():
@@ -301,31 +264,6 @@ def test_what_goes_wrong_with_features_is_a_fact_and_no_failure():
     images = make_part(n=3).images
     assert feature_health.facts(Broken(), images, Context()) == {"feature rank": "failed: ValueError: no"}
     assert feature_health.facts(object(), images, Context()) == {}
-
-
-def test_real_rows_have_no_skill_on_permuted_labels(store, tmp_path):
-    """Rows through the harness, and one that is made to look as if it had read the truth."""
-    plans = [
-        planner.make(
-            planner.Asked(
-                ("majority", "threshold-band", "lightgbm"), str(store), "smoke", trials=0, out=tmp_path, labels=labels
-            ),
-            lambda done, total: None,
-        )
-        for labels in ("", "permuted")
-    ]
-    for plan in plans:
-        for cell in plan.cells:
-            cell.folder(tmp_path).mkdir(parents=True)
-            cells.main(replace(plan, cells=(cell,)), tmp_path)
-            assert record.read(cell.folder(tmp_path)).status == "ok"
-    plain = plans[0]
-    twins = [record.read(permuted_twin(cell).folder(tmp_path)) for cell in plain.cells]
-    assert [twin.cell["labels"] for twin in twins] == ["permuted"] * 3
-    assert found(plain, tmp_path) == {}
-    alter(plain, tmp_path, "lightgbm", true, labels=True)
-    (reason,) = only(plain, tmp_path, ("lightgbm", False))
-    assert "trained on permuted labels" in reason
 
 
 def test_the_algorithm_that_made_the_label_is_marked(tmp_path):
