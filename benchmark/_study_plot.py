@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVES = 12  # lines whose names can be read beside their curves
+COLUMNS = 16  # arms of a heat-map whose numbers can be read
 LINE = 0.24  # inches
 # Axis -> what its values are, and whether they go up by factors.
 SCALES = {
@@ -156,6 +157,8 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
 def heatmap(found: Study, differences: pd.DataFrame, path: Path) -> Path | None:
     """Draw the difference of each line to itself in the first arm, rows x arms; None where nothing is known.
 
+    Of more than COLUMNS arms those with the largest difference of any line are drawn, in the order of the suite.
+
     Args:
         found: of `study_table.gather`.
         differences: of `_study_contrasts.to_first`.
@@ -169,7 +172,7 @@ def heatmap(found: Study, differences: pd.DataFrame, path: Path) -> Path | None:
     made = differences.assign(arm=arms, name=[label(*one) for one in zip(differences["row"], differences["tuned"],
                                                                         strict=True)])  # fmt: skip
     rows = list(dict.fromkeys(made.loc[known.index, "name"]))[:MOST]
-    columns = [arm.title for arm in found.arms[1:]]
+    columns = _columns(found, made)
     grid = made.pivot(index="name", columns="arm", values="difference").reindex(index=rows, columns=columns)
     marks = {(line["name"], line["arm"]): line for line in made.to_dict("records")}
     text = [[_cell(marks.get((row, column))) for column in columns] for row in rows]
@@ -186,9 +189,23 @@ def heatmap(found: Study, differences: pd.DataFrame, path: Path) -> Path | None:
         axes.set_title(
             textwrap.fill(f"difference in the macro Jaccard index to '{found.arms[0].title}'", 60), fontsize=9
         )
-        axes.set_xlabel(f"{_RESOLVED} resolved at 5 % after Holm's adjustment; ? suspect; blank: no score\n"
-                        "behind a name: its score in the first arm", fontsize=8)  # fmt: skip
+        told = [f"{_RESOLVED} resolved at 5 % after Holm's adjustment; ? suspect; blank: no score",
+                "behind a name: its score in the first arm"]  # fmt: skip
+        if len(columns) < len(found.arms) - 1:
+            told.append(f"{len(columns)} of {len(found.arms) - 1} arms: those of the largest differences; "
+                        "all are in differences.csv")  # fmt: skip
+        axes.set_xlabel("\n".join(told), fontsize=8)
     return path
+
+
+def _columns(found: Study, made: pd.DataFrame) -> list[str]:
+    """Return the titles of the arms that are drawn."""
+    every = [arm.title for arm in found.arms[1:]]
+    if len(every) <= COLUMNS:
+        return every
+    largest = made.assign(size=made["difference"].abs()).groupby("arm")["size"].max()
+    kept = set(largest.sort_values(ascending=False, kind="stable").index[:COLUMNS])
+    return [title for title in every if title in kept]
 
 
 def _row(title: str, first: Mapping[str, Any]) -> str:

@@ -32,12 +32,15 @@ def views(plans: Sequence[Plan], out: Path, tracking_uri: str | None) -> None:
     The output folder holds the views of the last plan, `reports/` in it those of every plan, and `studies/` those of
     suites. Of an arm there is the leaderboard alone: `report` with its name draws the rest.
     """
-    from benchmark import evidence, lines
+    from benchmark import arm_tables, evidence, lines
 
     for store, fingerprint, truth in {(p.store, cell.fingerprint, cell.truth(out)) for p in plans for cell in p.cells}:
         evidence.complete(store, fingerprint, truth)
-    found, of_one = lines.by_plan(plans, out), _of_arm if len(plans) > 1 else _of_plan
-    frames = {plan.name: of_one(plan, out, found[plan.name]) for plan in plans}
+    found = lines.by_plan(plans, out)
+    if len(plans) > 1:
+        frames = arm_tables.write(plans, out, found)
+    else:
+        frames = {plan.name: _of_plan(plan, out, found[plan.name]) for plan in plans}
     if plans[0].suite and (len(plans) > 1 or not plans[0].arm):  # a single arm has no page of its own
         from benchmark import study_report
 
@@ -61,27 +64,12 @@ def _of_plan(plan: Plan, out: Path, found: Sequence[Line]) -> DataFrame:
     return frame
 
 
-def _of_arm(plan: Plan, out: Path, found: Sequence[Line]) -> DataFrame:
-    """Write the leaderboard of an arm into its own folder and return it."""
-    from benchmark import tables
-
-    frame = tables.leaderboard(plan, out, found)
-    tables.write_leaderboard(frame, _emptied(plan, out))
-    return frame
-
-
-def _emptied(plan: Plan, out: Path) -> Path:
-    folder = out / "reports" / plan.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
 def _keep_apart(plan: Plan, out: Path) -> None:
     """Copy the views of a plan, which the next plan's will replace, into a folder of its name."""
+    from benchmark import arm_tables
     from benchmark.views import FILES
 
-    folder = _emptied(plan, out)
+    folder = arm_tables.emptied(plan, out)
     for path in (path for pattern in (*FILES, "plots", "report.html") for path in out.glob(pattern)):
         if path.is_dir():
             shutil.copytree(path, folder / path.name)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -265,7 +266,7 @@ def _peak(done: Iterable[Record], size: Callable[[Record], int | None]) -> float
 
 def _median(found: Iterable[float | None]) -> float:
     known = [value for value in found if value is not None]
-    return float(np.median(known)) if known else math.nan
+    return float(median(known)) if known else math.nan
 
 
 def _mean(found: Any) -> float:

@@ -82,7 +82,7 @@ class Cell:
         told = (self.code, self.weights, data, self.seed, device, asdict(self.budget), search)
         return digest(PROTOCOL, *told, *treated)
 
-    @property
+    @cached_property
     def name(self) -> Path:
         """What names the cell: its folder, from the root of what is kept."""
         kind = "tuned" if self.tuned else "default"

@@ -99,7 +99,7 @@ def write(record: Record, folder: Path) -> Path:
 def read(folder: Path) -> Record | None:
     """Return the record in a folder; None where there is none, it is broken, or its schema is another."""
     try:
-        values = json.loads((folder / FILE).read_text())
+        values = json.loads((folder / FILE).read_bytes())
     except (OSError, ValueError):
         return None
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:

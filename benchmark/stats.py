@@ -17,9 +17,14 @@ Score = Callable[[np.ndarray], np.ndarray]  # counts (..., k) -> score (...)
 
 def by_scene(counts: np.ndarray, scenes: Sequence[str]) -> np.ndarray:
     """Sum counts (..., patches, k) over the patches of each scene: (..., scenes, k), scenes in sorted order."""
+    return _membership(tuple(scenes)) @ np.asarray(counts)
+
+
+@lru_cache(256)  # all lines of a comparison have the same scenes
+def _membership(scenes: tuple[str, ...]) -> np.ndarray:
+    """Return 1 where a patch is of a scene, (scenes, patches)."""
     names, place = np.unique(np.asarray(scenes), return_inverse=True)
-    member = np.arange(len(names))[:, None] == place[None, :]
-    return member.astype(np.int64) @ np.asarray(counts)
+    return (np.arange(len(names))[:, None] == place[None, :]).astype(np.int64)
 
 
 @dataclass(frozen=True)

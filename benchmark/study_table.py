@@ -102,7 +102,7 @@ class Arm:
     patches: float
     scenes: float
 
-    @property
+    @cached_property
     def title(self) -> str:
         """The name that a reader sees."""
         return ", ".join(_told(axis, value) for axis, value in self.values.items()) or "all"

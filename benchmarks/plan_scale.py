@@ -3,7 +3,7 @@
 The run itself is a stub on the workers, which sleeps a drawn time and writes a record with probabilities, as a run
 would leave them; everything else is the benchmark's own: plans, agenda, Dask, records, leaderboards. Printed are the
 overhead of a run (time of the whole, less what each worker was busy with stubs, over the runs), the memory of client
-and scheduler, which are one process here, as runs finish, and the processor time of what `report` makes of all records.
+and scheduler, which are one process here, as runs finish, and the time of what `report` makes of all records.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import cProfile
 import json
+import os
 import pstats
 import random
 import shutil
@@ -24,10 +25,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmark import ROOT, cluster, lines, record, splits, study_report
+from benchmark import ROOT, arm_tables, cluster, lines, record, splits, study_report
 from benchmark.api import digest
 from benchmark.plan import Plan
-from benchmark.tables import leaderboard, write_leaderboard
 
 sys.path.append(str(ROOT / "tests"))
 from record_factory import REALISTIC, Scene, make_cell, make_scene, write_ok, write_truth
@@ -121,26 +121,30 @@ def _scene() -> Scene:
 
 
 def _report(plans: list[Plan], out: Path) -> None:
-    """Print the processor time of what `report` makes of all records, imports apart."""
+    """Print wall and processor time of what `report` makes of all records, imports apart."""
     import pandas  # noqa: F401
     import scipy.special  # noqa: F401
     import seaborn  # noqa: F401
 
     sizes = [(cell.folder(out) / record.FILE).stat().st_size for plan in plans for cell in plan.cells]
     print(f"{len(sizes)} records of {np.mean(sizes) / 1e3:.0f} kB", flush=True)
-    marks = [time.process_time(), *(time.process_time() for _ in _views(plans, out))]
-    for what, spent in zip(("records", "leaderboards", "page of the study"), np.diff(marks), strict=True):
-        print(f"{what}: {spent:.1f} s")
-    print(f"together: {marks[-1] - marks[0]:.1f} s", flush=True)
+    marks = [_clocks(), *(_clocks() for _ in _views(plans, out))]
+    for what, spent in zip(("records", "leaderboards", "page of the study"), np.diff(marks, axis=0), strict=True):
+        print(f"{what}: {spent[0]:.1f} s, of processors {spent[1]:.1f} s")
+    wall, spent = np.subtract(marks[-1], marks[0])
+    print(f"together: {wall:.1f} s, of processors {spent:.1f} s", flush=True)
+
+
+def _clocks() -> tuple[float, float]:
+    """Return wall time and processor time, that of ended child processes included."""
+    used = os.times()
+    return used.elapsed, used.user + used.system + used.children_user + used.children_system
 
 
 def _views(plans: list[Plan], out: Path) -> Iterator[object]:
     """Make what `report` makes of a suite, bar MLflow's copies: records, leaderboards, the page of the study."""
     yield (found := lines.by_plan(plans, out))
-    frames = {plan.name: leaderboard(plan, out, found[plan.name]) for plan in plans}
-    for name, frame in frames.items():
-        write_leaderboard(frame, out / "reports" / name)
-    yield frames
+    yield (frames := arm_tables.write(plans, out, found))
     yield study_report.write(plans, out, frames, found)
 
 

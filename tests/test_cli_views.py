@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark import cli_views, evidence, track
+from benchmark import arm_tables, cli_views, evidence, lines, track
 from benchmark.api import UserError
 from tests.test_study_table import make_arm
 
@@ -37,6 +37,31 @@ def test_each_arm_has_its_leaderboard_and_the_suite_a_page(study):
     assert "flip-0.1" in page.read_text()
 
 
+def test_arms_shared_by_processes_have_the_same_leaderboards(study, monkeypatch):
+    out, plans, _ = study
+    before, found = contents(out / "reports"), lines.by_plan(plans, out)
+    alone = arm_tables.write(plans, out, found)
+    monkeypatch.setattr(arm_tables, "SHARE", 1)
+    monkeypatch.setattr(arm_tables.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(arm_tables, "write_one", _in_a_child(arm_tables.write_one))
+    shared = arm_tables.write(plans, out, found)
+    assert contents(out / "reports") == before
+    assert all(shared[name].equals(alone[name]) for name in [plan.name for plan in plans])
+
+
+def _in_a_child(write_one):
+    """Return the same, which must not be called in this process."""
+    import os
+
+    here = os.getpid()
+
+    def write(plan, out, found):
+        assert os.getpid() != here
+        return write_one(plan, out, found)
+
+    return write
+
+
 def test_a_name_stands_for_a_plan_or_for_all_arms(study):
     out, plans, _ = study
     names = [plan.name for plan in plans]
@@ -52,7 +77,7 @@ def test_a_name_stands_for_a_plan_or_for_all_arms(study):
 def test_the_report_of_one_arm_leaves_the_page_of_the_suite(study, monkeypatch):
     out, plans, _ = study
     before = contents(out / "studies")
-    monkeypatch.setattr(cli_views, "_of_plan", cli_views._of_arm)
+    monkeypatch.setattr(cli_views, "_of_plan", arm_tables.write_one)
     cli_views.views(plans[1:2], out, None)
     assert contents(out / "studies") == before
 

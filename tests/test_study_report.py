@@ -124,6 +124,21 @@ def test_bands_are_a_heat_map_of_differences(tmp_path, texts):
     assert "**later**: failed: it broke (every arm)" in text
 
 
+def test_of_many_arms_the_heat_map_shows_those_that_differ_most(tmp_path, texts, monkeypatch):
+    monkeypatch.setattr(_study_plot, "COLUMNS", 2)
+    levels = {"hls": 0.7, "study": 0.62, "five": 0.7, "all": 0.55}
+    plans = [
+        make_arm(tmp_path, {"bands": one}, {"unet": noisy(level, phase=i)})
+        for i, (one, level) in enumerate(levels.items())
+    ]
+    folder, _ = page_of(plans, tmp_path)
+    drawn = texts["differences"]
+    assert {"study", "all"} <= set(drawn)
+    assert "five" not in drawn
+    assert any("2 of 3 arms" in one for one in drawn)
+    assert set(pd.read_csv(folder / "differences.csv")["bands"]) == {"study", "five", "all"}
+
+
 def test_epochs_and_labels_are_curves_too(tmp_path, texts):
     for axis, values in {"epochs": (15, 50, 150), "labels": ("", "flip-0.1", "permuted")}.items():
         out = tmp_path / axis
