@@ -76,11 +76,10 @@ def plans(
     for arm in _arms(ground):
         plan = _plan(ground, arm)
         found.setdefault(tuple(sorted(cell.key for cell in plan.cells)), []).append(plan)
-    for kept, *equal in found.values():
-        if equal:
-            names = ", ".join(arms.words(plan.arm) for plan in equal)
-            tell(f"left out, for the same cells as {arms.words(kept.arm)}: {names}")
-    return [kept for kept, *_ in found.values()]
+    made = [replace(kept, equal=tuple(plan.arm for plan in equal)) for kept, *equal in found.values()]
+    for sentence in arms.left_out(made):
+        tell(sentence)
+    return made
 
 
 def _ground(asked: Asked, progress: Callable[[int, int], None]) -> _Ground:
