@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LOCAL = "local"
 DASHBOARD = 8787  # port on 127.0.0.1 of a local cluster's page; another one where it is taken
 SHARE = 8 * 10**9  # bytes of memory for each worker of a local cluster: training a 300M backbone takes 7
-PIECE = 2 * 10**9  # the same for pieces of work on data: converting a whole product takes 1
+PIECE = 4 * 10**9  # the same for pieces of work on data: simulating a whole product takes 3.3
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 

@@ -24,7 +24,7 @@ class Spread(Protocol):
         """Yield function(argument) of each argument, in their order.
 
         Arguments are taken as they are needed, and few results wait. Function, arguments and results are pickled. A
-        piece whose process is lost is done again, so it must leave nothing behind. A UserError in a piece ends all of
+        piece whose process is lost is done again, whatever it has left behind. A UserError in a piece ends all of
         the work. Who wants no more closes the generator.
         """
 

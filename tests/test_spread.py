@@ -5,15 +5,17 @@ import os
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from slstr_factory import of_day
 from typer.testing import CliRunner
 
-from benchmark import _dask_pieces, _dask_worker, cli, cli_data, cluster, patchset
+from benchmark import _dask_pieces, _dask_worker, _simulated_products, cli, cli_data, cluster, patchset
 from benchmark.api import UserError
 from benchmark.sources import Request
 from datasets import _granule_pieces, simulated, simulated_hls, slstr
+from datasets.simulator.product_frame import draw
 
 pytestmark = pytest.mark.usefixtures("patience")
 
@@ -153,6 +155,22 @@ def test_a_scheduler_that_goes_away_in_the_middle_is_a_sentence(single):
     single.sync(single.scheduler.close)
     with pytest.raises(UserError, match="the Dask scheduler is gone"):
         next(results)
+
+
+def test_simulated_products_are_the_same_from_a_cluster(workers, spread, tmp_path):
+    names = [draw(64, 96, seed).name for seed in (0, 1)]
+    command = ["simulate", "slstr", "--count", "2", "--rows", "64", "--columns", "96", "--out"]
+    for folder, more in ((tmp_path / "here", []), (tmp_path / "there", ["--scheduler", workers.scheduler_address])):
+        done = CliRunner().invoke(cli_data.app, [*command, str(folder), *more])
+        assert done.exit_code == 0, done.output
+        assert done.stdout.splitlines() == [f"product {folder / name}" for name in names]
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    again = CliRunner().invoke(cli_data.app, [*command, str(folder), *more])
+    assert again.exit_code == 2
+    assert again.stderr.endswith(" is already there\n")
+    assert not list(folder.glob(".*")), "nothing hidden is left"
+    with pytest.raises(UserError, match="give an --out that all workers share"):
+        list(spread(partial(_simulated_products._apart, slstr.simulate, tmp_path / "gone", 64, 96), [0]))
 
 
 @pytest.mark.parametrize(
