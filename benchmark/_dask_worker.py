@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from typing import Any
 
+import dask
 from distributed import Status, get_worker
 
 from benchmark import ROOT, record, root
@@ -95,6 +97,32 @@ def _followed(steps: Any, name: str, worker: Any) -> bool:
 def _wanted(worker: Any, key: Any) -> bool:
     task = worker.state.tasks.get(key)
     return task is not None and task.state == "executing"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of work on data: function(argument), and the identity of who asks."""
+
+    function: Callable[[Any], Any]
+    argument: Any
+    identity: dict[str, str]
+
+
+def piece(order: Piece) -> Any:
+    """Return the result of a piece of work.
+
+    Raises:
+        UserError: this worker is of no use for it.
+    """
+    address = get_worker().address
+    if said := stranger(order.identity):
+        raise UserError(f"worker {address} {said}")
+    # Dask would hand the reading of rows back to the cluster, whose worker waits for it.
+    dask.config.set(scheduler="threads", num_workers=int(os.environ.get("OMP_NUM_THREADS") or 1))
+    try:
+        return order.function(order.argument)
+    except UserError as error:
+        raise UserError(f"worker {address}: {error}") from None
 
 
 def release() -> None:

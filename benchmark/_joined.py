@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, reduce
 from pathlib import Path
@@ -14,11 +14,14 @@ from benchmark import _derived, data, patchset, splits
 from benchmark.api import Band, UserError, code, digest
 from benchmark.patchset import Arrays, PatchWriter
 from benchmark.profiles import Profile
+from benchmark.sources import Progress, Spread
 
 SHARED = ("sensor", "label_source", "licence")
 
 
-def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int], None]) -> tuple[str, Path]:
+def prepare(
+    spec: str, profile: Profile, out: Path, progress: Progress, spread: Spread | None = None
+) -> tuple[str, Path]:
     """Return name and store of data sets joined by `+`; the stratum `sensor` holds the name of each.
 
     Args:
@@ -26,11 +29,12 @@ def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int
         profile: as in `data.prepare`, which makes each.
         out: as there.
         progress: as there.
+        spread: as there.
 
     Raises:
         UserError: data sets that cannot be joined, or a fault of one of them.
     """
-    made = [data.prepare(word.strip(), profile, out, progress) for word in spec.split("+")]
+    made = [data.prepare(word.strip(), profile, out, progress, spread) for word in spec.split("+")]
     names = [name for name, _ in made]
     if len(set(names)) < len(names):
         raise UserError(f"data sets of '{spec}' have the same name; join data sets of different names")

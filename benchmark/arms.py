@@ -7,7 +7,7 @@ suite's rows. Arms that mean the same (all train scenes, of three subsets) are r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -209,6 +209,15 @@ def refuse_copies(split: Split, pairs: Sequence[tuple[str, str]]) -> None:
 def study(plan: Plan) -> str:
     """Return the name of the study that a plan is an arm of: its own without the arm."""
     return plan.name.removesuffix(f"-{words(plan.arm)}") if plan.arm else plan.name
+
+
+def left_out(plans: Iterable[Plan]) -> list[str]:
+    """Return a sentence for each plan that stands for other arms as well, because their cells are the same."""
+    return [
+        f"left out, for the same cells as {words(plan.arm)}: {', '.join(map(words, plan.equal))}"
+        for plan in plans
+        if plan.equal
+    ]
 
 
 def words(arm: Arm) -> str:

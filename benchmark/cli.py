@@ -16,7 +16,7 @@ from benchmark import (
     cli_verify,
 )
 from benchmark.api import UserError
-from benchmark.cli_verbs import Device, Out, WeightsDir, user_errors
+from benchmark.cli_verbs import Device, Out, Scheduler, WeightsDir, user_errors
 
 app = typer.Typer(
     help="Nephoscope: thresholds, forests, small networks and foundation models on the same cloud-mask pixels.",
@@ -75,10 +75,7 @@ def run(
     device: Device = None,
     storage: Annotated[str, typer.Option(help="Optuna storage URL; default: a journal file.")] = "",
     tracking_uri: Tracking = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="'local': workers on this machine, or the address of a Dask scheduler; default: one by one."),
-    ] = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Train, tune, score, time and compare rows on the same pixels; finished work is not repeated."""
     if not rows and suite is None:

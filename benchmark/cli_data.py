@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from benchmark import cli_verbs
 from benchmark.api import UserError
-from benchmark.cli_verbs import user_errors
+from benchmark.cli_verbs import Scheduler, user_errors
 from benchmark.sources import Request
 
 app = typer.Typer(help="Fetch and simulate products; make, import, check and show patch sets.", no_args_is_help=True)
@@ -42,6 +44,7 @@ def make(
     test: Annotated[int | None, typer.Option(min=1, help="Simulated patches to test on; default 16.")] = None,
     size: Annotated[int, typer.Option(min=32, help="Rows and columns of a patch.")] = 224,
     seed: Annotated[int, typer.Option(min=0, help="Seed of whatever is random.")] = 0,
+    scheduler: Scheduler = None,
 ) -> None:
     """Make a data set from products, or one that needs no files."""
     from benchmark import cli_making
@@ -52,7 +55,10 @@ def make(
     if products and (train or val or test):
         raise UserError("--train, --val and --test are for simulated patches; products give the patches that they hold")
     patches = {"train": train or 24, "val": val or 8, "test": test or 16}
-    cli_making.make(cli_making.source_named(name), Request(tuple(products or ()), store, patches, size, seed, given))
+    source, spread = cli_making.source_named(name), cli_verbs.spread(scheduler, partial(typer.echo, err=True))
+    if spread and not source.spreads:
+        raise UserError(f"'{name}' is read by one process, which has no use for a --scheduler")
+    cli_making.make(source, Request(tuple(products or ()), store, patches, size, seed, given, spread))
 
 
 @app.command("import")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from benchmark import _simulated_products
 from benchmark.api import UserError
 from benchmark.cli_data import app
-from benchmark.cli_verbs import user_errors
+from benchmark.cli_verbs import Scheduler, spread, user_errors
 from benchmark.sources import Search
 
 PRODUCTS = Path("results/products")
@@ -65,17 +68,23 @@ def simulate(
     rows: Annotated[int, typer.Option(min=64, help="Rows of the 500 m grid.")] = 2400,
     columns: Annotated[int, typer.Option(min=64, help="Columns of the 500 m grid.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first.")] = 0,
+    scheduler: Scheduler = None,
 ) -> None:
     """Write simulated scenes as products, their exact truth beside them."""
     from benchmark.cli_making import progress_bar, source_named
 
-    source = source_named(name)
+    source, make = source_named(name), spread(scheduler, partial(typer.echo, err=True))
     if source.simulate is None:
         raise UserError(f"products of '{name}' cannot be simulated")
-    with progress_bar(name) as progress:
-        for done in range(count):
-            progress(done, count)
-            try:
-                typer.echo(f"product {source.simulate(out, rows, columns, seed + done)}")
-            except OSError as error:
-                raise UserError(f"a product cannot be written into {out}: {error}") from None
+    seeds = range(seed, seed + count)
+    with (
+        progress_bar(name) as progress,
+        closing(_simulated_products.write(source.simulate, out, rows, columns, seeds, make)) as made,
+    ):
+        progress(0, count)
+        try:
+            for done, product in enumerate(made, 1):
+                typer.echo(f"product {product}")
+                progress(done, count)
+        except OSError as error:
+            raise UserError(f"a product cannot be written into {out}: {error}") from None

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from benchmark import _urls, arms, cli_views, optimism, planner, record, root, runner, splits, tune
 from benchmark._files import alone
+from benchmark.cli_verbs import spread
 from benchmark.cli_views import console
 from benchmark.plan import Plan
 
@@ -27,7 +28,8 @@ def run(asked: planner.Asked, fresh: bool, tracking_uri: str | None, scheduler: 
         asked: what to run.
         fresh: run finished cells again.
         tracking_uri: of MLflow; None: a store in the output folder.
-        scheduler: as in `cluster.run`; None: one cell after the other from this process.
+        scheduler: as in `cluster.run`, also where the data set must be made; None: on this machine, and one cell after
+            the other.
     """
     out = asked.out
     if asked.storage:
@@ -36,7 +38,7 @@ def run(asked: planner.Asked, fresh: bool, tracking_uri: str | None, scheduler: 
     with _progress() as progress:
         task = progress.add_task("data set", total=None)
         count = lambda done, total: progress.update(task, completed=done, total=total)  # noqa: E731
-        plans = planner.plans(asked, count, progress.console.print)
+        plans = planner.plans(asked, count, progress.console.print, spread(scheduler, progress.console.print))
     plans = [replace(plan, command=_typed()) for plan in plans]
     for plan in plans:
         console.print(f"{plan.name}: {_sizes(plan)} patches, bands {', '.join(plan.cells[0].bands)}")

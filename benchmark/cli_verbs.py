@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import typer
 
 from benchmark._files import DISK
 from benchmark.api import UserError
+
+if TYPE_CHECKING:
+    from benchmark.sources import Spread
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,6 +39,21 @@ Out = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda[:n]; default: a GPU if there is one.")]
 WeightsDir = Annotated[Path | None, typer.Option(help="Folder of checkpoint files.")]
+
+
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="'local': workers on this machine, or the address of a Dask scheduler; default: no Dask."),
+]
+
+
+def spread(scheduler: str | None, say: Callable[[str], None]) -> Spread | None:
+    """Return what does pieces of work on a cluster, None without one; `say` is told when nobody works there."""
+    if scheduler is None:
+        return None
+    from benchmark import cluster
+
+    return cluster.spread(scheduler, say)
 
 
 def user_errors(function: Callable[P, R]) -> Callable[P, R]:

@@ -1,5 +1,7 @@
 """The cells of plans on Dask: about as many at a time as the cluster has threads, those first that take long.
 
+The pieces of work that a data set is made of go to the same cluster, see `spread`.
+
 Dask places the runs, notices lost workers, and runs again what they had. A cell that builds on another is handed over
 when that one has ended, because what it needs lies in the output folder and not in a worker's memory.
 
@@ -10,7 +12,7 @@ else's, a worker's limit of memory must leave room for its run.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ from benchmark.api import UserError
 from benchmark.measure import cuda_devices
 from benchmark.plan import Plan
 from benchmark.runner import Step, cleared, tasks
+from benchmark.sources import Argument, Result, Spread
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 LOCAL = "local"
 DASHBOARD = 8787  # port on 127.0.0.1 of a local cluster's page; another one where it is taken
 SHARE = 8 * 10**9  # bytes of memory for each worker of a local cluster: training a 300M backbone takes 7
+PIECE = 4 * 10**9  # the same for pieces of work on data: simulating a whole product takes 3.3
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -65,15 +69,33 @@ def run(plans: Sequence[Plan], out: Path, fresh: bool, scheduler: str) -> Iterat
         yield from Runs(client, out, Agenda(todo, out), stale if fresh else {}, done).steps()
 
 
+def spread(scheduler: str, say: Callable[[str], None]) -> Spread:
+    """Return what does pieces of work on a cluster, which is connected to when there is work.
+
+    Args:
+        scheduler: as in `run`.
+        say: told a sentence when the cluster has no worker.
+    """
+
+    def pieces(function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Generator[Result, None, None]:
+        from benchmark import _dask_pieces
+
+        with _connected(scheduler, PIECE) as client:
+            _check(client)
+            yield from _dask_pieces.spread(client, say, function, arguments)
+
+    return pieces
+
+
 @contextmanager
-def _connected(scheduler: str) -> Iterator[Client]:
-    """Connect to a cluster, which is made and ended here where it is LOCAL."""
+def _connected(scheduler: str, share: int = SHARE) -> Iterator[Client]:
+    """Connect to a cluster, which is made and ended here where it is LOCAL, with `share` bytes for each worker."""
     from distributed import Client
 
     if scheduler == LOCAL:
         before = dict(os.environ)
         try:
-            with _local() as cluster, Client(cluster) as client:
+            with _local(share) as cluster, Client(cluster) as client:
                 yield client
         finally:
             os.environ.clear()  # Dask sets numbers of threads for its workers, and with them for this process
@@ -91,8 +113,8 @@ def _connected(scheduler: str) -> Iterator[Client]:
                 client.run(_release)
 
 
-def _local() -> SpecCluster:
-    """Return workers on this machine, each with its share of cores and at least SHARE of memory, open to loopback only.
+def _local(share: int) -> SpecCluster:
+    """Return workers on this machine, each with its part of cores and `share` bytes of memory, open to loopback only.
 
     Their limit of memory is off: Dask would not see the runs, which are processes of their own.
     """
@@ -102,7 +124,7 @@ def _local() -> SpecCluster:
     from distributed.system import MEMORY_LIMIT
 
     devices = cuda_devices()
-    count = max(1, min(CPU_COUNT, MEMORY_LIMIT // SHARE), devices)
+    count = max(1, min(CPU_COUNT, MEMORY_LIMIT // share), devices)
     threads = dict.fromkeys(THREADS, os.environ.get("OMP_NUM_THREADS") or str(max(1, CPU_COUNT // count)))
     options: dict[str, Any] = {"nthreads": 1, "memory_limit": 0, "host": "127.0.0.1"}
     options |= {"dashboard": False, "silence_logs": "ERROR"}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from benchmark import bands, catalog, patchset, root, splits
 from benchmark.api import Part, UserError
 from benchmark.profiles import Profile
-from benchmark.sources import Request, Source
+from benchmark.sources import Progress, Request, Source, Spread
 
 
-def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int], None]) -> tuple[str, Path]:
+def prepare(
+    spec: str, profile: Profile, out: Path, progress: Progress, spread: Spread | None = None
+) -> tuple[str, Path]:
     """Return name and store of the data set that the user asked for, made now if it is not there yet.
 
     Args:
@@ -21,13 +23,14 @@ def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int
         profile: how many patches a source that makes them should make.
         out: root of what is kept.
         progress: called with patches done and patches in all.
+        spread: as in `sources.Request`.
 
     Raises:
         UserError: no such source, or nothing recognises the path.
     """
-    path = Path(spec)
+    path, request = Path(spec), Request((), out, profile.patches, profile.size, spread=spread)
     if spec in catalog.sources():
-        return spec, _made(catalog.sources()[spec], spec, (), profile, out, progress)
+        return spec, _made(catalog.sources()[spec], spec, request, progress)
     if not path.exists():
         known = ", ".join(catalog.sources())
         raise UserError(f"there is no data set or folder '{spec}'; data sets that need no files: {known}")
@@ -37,20 +40,13 @@ def prepare(spec: str, profile: Profile, out: Path, progress: Callable[[int, int
         return name, path
     for source in catalog.sources().values():
         if source.recognises(path):
-            return name, _made(source, name, (path,), profile, out, progress)
+            return name, _made(source, name, replace(request, paths=(path,)), progress)
     raise UserError(f"'{spec}' is neither a Zarr patch set nor a folder that a data source recognises")
 
 
-def _made(
-    source: Source,
-    name: str,
-    paths: tuple[Path, ...],
-    profile: Profile,
-    out: Path,
-    progress: Callable[[int, int], None],
-) -> Path:
-    """Return the store that a source makes, named by the content of the request."""
-    request = Request(paths, out, profile.patches, profile.size)
+def _made(source: Source, name: str, request: Request, progress: Progress) -> Path:
+    """Return the store that a source makes, named by the content of the request, whose store is the root as yet."""
+    out = request.store
     store = out / "data" / f"{name}-{source.version(request)[:12]}.zarr"
     root.pull(out, [store, splits.split_path(store)])
     if not (store.exists() and splits.split_path(store).exists()):

@@ -125,6 +125,7 @@ class Plan:
         chosen: key of a tuned cell -> the changes that it is run with, in place of a search for them.
         suite: name of the suite, "" for none.
         arm: what differs from the suite's other plans, axis -> value; empty where there are none.
+        equal: arms of the suite that were left out because they have the same cells.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Plan:
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     suite: str = ""
     arm: dict[str, Value] = field(default_factory=dict)
+    equal: tuple[dict[str, Value], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `from_json`."""
@@ -167,7 +169,8 @@ def from_json(values: dict[str, Any]) -> Plan:
     """Return the plan that `Plan.to_json` gave."""
     cells = tuple(map(cell_from_json, values["cells"]))
     paths = {name: Path(values[name]) for name in ("store", "split")}
-    return Plan(**{**values, **paths, "cells": cells, "controls": tuple(values.get("controls", ()))})
+    tuples = {name: tuple(values.get(name, ())) for name in ("controls", "equal")}
+    return Plan(**{**values, **paths, **tuples, "cells": cells})
 
 
 def read(file: Path) -> Plan:

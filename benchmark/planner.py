@@ -15,6 +15,7 @@ from benchmark.measure import cuda_devices
 from benchmark.plan import Cell, Plan
 from benchmark.profiles import Profile
 from benchmark.record import write_json
+from benchmark.sources import Progress, Spread
 
 LONGEST = 31  # characters that bands add to the name of a plan
 
@@ -47,7 +48,7 @@ class _Arm:
     stretch: float = 1.0
 
 
-def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
+def make(asked: Asked, progress: Progress) -> Plan:
     """Return the plan of a command without arms, as `plans` makes it.
 
     Raises:
@@ -61,29 +62,32 @@ def make(asked: Asked, progress: Callable[[int, int], None]) -> Plan:
 
 
 def plans(
-    asked: Asked, progress: Callable[[int, int], None], tell: Callable[[str], None] = lambda said: None
+    asked: Asked,
+    progress: Progress,
+    tell: Callable[[str], None] = lambda said: None,
+    spread: Spread | None = None,
 ) -> list[Plan]:
     """Return the plans of a command: one, or one of each arm of a suite.
 
-    The data set is made, checkpoints are found, and the splits are written. Arms with the same cells come once, equal
-    subsets too: the same run again is no further draw. `tell` is called with a sentence on those left out.
+    The data set is made, by `spread` where it is given; checkpoints are found, and the splits are written. Arms with
+    the same cells come once, equal subsets too: the same run again is no further draw. `tell` is called with a sentence
+    on those left out.
 
     Raises:
         UserError: an unknown row, profile, suite, band, device or data set, or an arm that the data do not allow.
     """
-    ground = _ground(asked, progress)
+    ground = _ground(asked, progress, spread)
     found: dict[tuple[str, ...], list[Plan]] = {}
     for arm in _arms(ground):
         plan = _plan(ground, arm)
         found.setdefault(tuple(sorted(cell.key for cell in plan.cells)), []).append(plan)
-    for kept, *equal in found.values():
-        if equal:
-            names = ", ".join(arms.words(plan.arm) for plan in equal)
-            tell(f"left out, for the same cells as {arms.words(kept.arm)}: {names}")
-    return [kept for kept, *_ in found.values()]
+    made = [replace(kept, equal=tuple(plan.arm for plan in equal)) for kept, *equal in found.values()]
+    for sentence in arms.left_out(made):
+        tell(sentence)
+    return made
 
 
-def _ground(asked: Asked, progress: Callable[[int, int], None]) -> _Ground:
+def _ground(asked: Asked, progress: Progress, spread: Spread | None) -> _Ground:
     """Return what all arms share; rows, weights and data are looked up here, once."""
     suite = suites.read(asked.suite) if asked.suite else None
     name = profile_name(asked, suite)
@@ -95,7 +99,7 @@ def _ground(asked: Asked, progress: Callable[[int, int], None]) -> _Ground:
     if asked.labels:
         asked = replace(asked, labels=label_noise.canonical(asked.labels))
     chosen, named = _rows(asked.rows, suite, numbers)
-    of_data, store = _prepared(asked.data or "", numbers, asked.out, progress)
+    of_data, store = _prepared(asked.data or "", numbers, asked.out, progress, spread)
     arrays = patchset.arrays(store)
     rows, controls = catalog.with_controls([row for row in chosen if row in named or not missing_maps(row, arrays)])
     files, absent, sums = _find_weights(rows, asked)
@@ -104,13 +108,13 @@ def _ground(asked: Asked, progress: Callable[[int, int], None]) -> _Ground:
     return _Ground(asked, suite, name, counts, device, of_data, store, rows, controls, files, absent, sums)
 
 
-def _prepared(spec: str, numbers: Profile, out: Path, progress: Callable[[int, int], None]) -> tuple[str, Path]:
+def _prepared(spec: str, numbers: Profile, out: Path, progress: Progress, spread: Spread | None) -> tuple[str, Path]:
     """Return name and store of the data set, or of several with + between them."""
     if "+" not in spec or Path(spec).exists():
-        return data.prepare(spec, numbers, out, progress)
+        return data.prepare(spec, numbers, out, progress, spread)
     from benchmark import _joined
 
-    return _joined.prepare(spec, numbers, out, progress)
+    return _joined.prepare(spec, numbers, out, progress, spread)
 
 
 def _arms(ground: _Ground) -> Iterable[_Arm]:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Progress = Callable[[int, int], None]
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+class Spread(Protocol):
+    """Does independent pieces of work in other processes, perhaps on other machines."""
+
+    def __call__(
+        self, function: Callable[[Argument], Result], arguments: Iterable[Argument]
+    ) -> Generator[Result, None, None]:
+        """Yield function(argument) of each argument, in their order.
+
+        Arguments are taken as they are needed, and few results wait. Function, arguments and results are pickled. A
+        piece whose process is lost is done again, whatever it has left behind. A UserError in a piece ends all of
+        the work. Who wants no more closes the generator.
+        """
 
 
 @dataclass(frozen=True)
@@ -24,6 +40,7 @@ class Request:
         size: wanted rows and columns of a patch; a source of ready-made patches ignores it.
         seed: of whatever is random.
         options: extra values from `data make` and `data import`; a source refuses those it does not know.
+        spread: does the source's pieces of work; None: the source does them by itself on this machine.
     """
 
     paths: tuple[Path, ...]
@@ -32,6 +49,7 @@ class Request:
     size: int = 224
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,7 @@ class Source:
         fetch: (search, say a line, progress in bytes) -> number of products that are there now.
         check: product -> what was found sound, in one line; raises UserError for what was not.
         simulate: (folder, rows, columns, seed) -> a simulated product written into the folder.
+        spreads: whether `make` has pieces of work for `Request.spread`.
     """
 
     name: str
@@ -82,3 +101,4 @@ class Source:
     fetch: Callable[[Search, Callable[[str], None], Progress], int] | None = None
     check: Callable[[Path], str] | None = None
     simulate: Callable[[Path, int, int, int], Path] | None = None
+    spreads: bool = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark import arms
 from benchmark._files import write_csv
 from benchmark.lines import Line
 from benchmark.plan import Plan
@@ -63,6 +64,8 @@ def write(
     table, page = study(found), _Page()
     for view in _views(found):
         view(found, table, folder / "plots", page)
+    if same := arms.left_out(plans):
+        page.beneath += ["## Arms that are not run twice", "", *(f"- {said}" for said in same), ""]
     for old in (*folder.glob("*.csv"), *folder.glob("plots/*.png")):
         if old.stem not in (*page.tables, "study") and old not in [path for path, _ in page.pictures]:
             old.unlink()

@@ -1,4 +1,4 @@
-"""How long simulated patches take: one process for the scenes, then the whole of `make` on all cores.
+"""How long simulated patches take: one process for the scenes, then `make` on all cores, by processes and by Dask.
 
 Run from the root of the repository: `python -m benchmarks.simulator_speed [patches] [size]`.
 """
@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmark import cluster
 from benchmark.sources import Request
 from datasets import simulated
 from datasets.simulator import scene
@@ -23,21 +24,28 @@ def one_process(scenes, size):
     return (time.perf_counter() - start) / (scenes * scene.PATCHES)
 
 
-def whole_set(patches, size):
+def whole_set(patches, size, spread=None):
+    """Return the seconds of all, and those until the first scene is there: processes have started and imported."""
     with tempfile.TemporaryDirectory() as folder:
         counts = {"train": patches - 2 * (patches // 5), "val": patches // 5, "test": patches // 5}
-        request = Request((), Path(folder) / "simulated.zarr", counts, size)
-        start = time.perf_counter()
-        simulated.SOURCE.make(request, lambda done, total: None)
-        return time.perf_counter() - start
+        request = Request((), Path(folder) / "simulated.zarr", counts, size, spread=spread)
+        told, start = [], time.perf_counter()
+        simulated.SOURCE.make(request, lambda done, total: told.append(time.perf_counter() - start))
+        return time.perf_counter() - start, told[0]
 
 
 def main():
     patches = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     size = int(sys.argv[2]) if len(sys.argv) > 2 else 224
     print(f"one process: {one_process(18, size):.2f} s a patch of {size}x{size} pixels (each regime once)")
-    seconds = whole_set(patches, size)
-    print(f"make, {os.cpu_count()} cores: {patches} patches in {seconds:.1f} s, {seconds / patches:.3f} s a patch")
+    ways = {"processes": None, "--scheduler local": cluster.spread(cluster.LOCAL, print)}
+    found = {name: whole_set(patches, size, spread) for name, spread in ways.items()}
+    for name, (seconds, first) in found.items():
+        print(
+            f"make, {os.cpu_count()} cores, {name}: {patches} patches in {seconds:.1f} s, the first after {first:.1f} s"
+        )
+    (here, first), (there, later) = found.values()
+    print(f"Dask takes {there / here:.2f} times as long, {(there - later) / (here - first):.2f} after the first scene")
     peak = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(f"peak memory: {peak[0]:.0f} MiB here, {peak[1]:.0f} MiB in the largest worker")
 

@@ -15,11 +15,12 @@ Options of a request (text or numbers):
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -27,11 +28,10 @@ from benchmark.api import UserError, code, digest
 from benchmark.patchset import PatchWriter, Table, check_replaceable
 from benchmark.sources import Progress, Request
 from benchmark.splits import by_date, group_parts, publish
-from datasets import _granule_names, _mask_files
+from datasets import _granule_files, _granule_names
 
 if TYPE_CHECKING:
-    import xarray as xr
-
+    from datasets._granule_pieces import Open, Opened, Piece
     from datasets._granule_tiles import Kind, Tiles
 
 OPTIONS = ("bands", "label", "split", "min_valid", "grid", "view")
@@ -39,8 +39,6 @@ SPLITS = ("orbit", "date", "block")
 METADATA = ("orbit", "frame", "granule", "row", "column", "view_zenith", "footprint")
 BLOCK = 2  # rows and columns of tiles in a block: 35 blocks of 112x112 tiles in 1200x1500 pixels
 NATIVE = "native"
-
-Open = Callable[[Path], "xr.Dataset"]
 
 
 @dataclass(frozen=True)
@@ -135,12 +133,9 @@ def version(request: Request, products: Sequence[Path], files: Sequence[Path]) -
     label = str(request.options.get("label", ""))
     stats = []
     for product in products:
-        inside = sorted(product.rglob("*")) if product.is_dir() else [product]
-        if label.startswith(_mask_files.PREFIX):
-            # A mask that is missing is a fault of its product alone, and `make` says so.
-            inside += filter(Path.exists, [_mask_files.find(label, product)])
         try:
-            stats += [(product.name, path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in inside]
+            inside = [(path.name, path.stat()) for path in _granule_files.of(product, label)]
+            stats += [(product.name, name, stat.st_size, stat.st_mtime_ns) for name, stat in inside]
         except OSError as error:
             raise UserError(f"{product} cannot be read: {error}") from None
     options = sorted((name, repr(value)) for name, value in request.options.items())
@@ -150,64 +145,70 @@ def version(request: Request, products: Sequence[Path], files: Sequence[Path]) -
 def make(request: Request, products: Sequence[Path], open_: Open, progress: Progress, made_of: str) -> None:
     """Cut products into patches, without overlap from row 0 and column 0, and write the patch set and its split.
 
-    Rows are read a stripe at a time, so native granules need flat memory. Of several products one with a fault is left
-    out from that row on, and attribute `skipped` says why.
+    Here rows are read a stripe at a time, so native granules need flat memory; where `request.spread` cuts them whole
+    products come back. Of several products one with a fault is left out from that row on, and attribute `skipped` says
+    why.
 
     Args:
-        request: size, seed, options and the store.
+        request: size, seed, options, the store, and who cuts.
         products: paths of the products.
-        open_: product -> granule with mask, see `benchmark.granule`.
+        open_: product -> granule with mask, see `benchmark.granule`; for a `request.spread` it can be pickled.
         progress: told hundredths of a product.
         made_of: version of the request, kept as an attribute.
 
     Raises:
         UserError: a fault of the only product, of all of them, a label of one class, or too few scenes for the split.
     """
-    from datasets import _granule_tiles
-
     how, tally = _cut(request), Tally()
     with ExitStack() as stack:
         writer: PatchWriter | None = None
-        for place, product in enumerate(products):
+        found = stack.enter_context(closing(_found_in(products, request, open_, how)))
+        for place, (product, pieces) in enumerate(zip(products, found, strict=True)):
             try:
-                ds = _open(product, open_, how, tally)
-                writer = writer or stack.enter_context(_writer(request, _granule_tiles.kind(ds)))
-                for share in _append_product(writer, tally, ds, how):
+                opened = _opened(product, pieces, tally)
+                writer = writer or stack.enter_context(_writer(request, opened.kind))
+                for share in _append_product(writer, tally, opened, pieces, how):
                     progress(int(100 * (place + share)), 100 * len(products))
             except UserError as error:
                 if len(products) == 1:
                     raise
-                tally.skipped[product.name] = str(error).replace(f"{product.parent}{os.sep}", "")
+                tally.skipped[product.name] = _granule_files.shortened(str(error), product)
         if writer is None or not tally.ids:
             reason = next(iter(tally.skipped.values()))
             raise UserError(f"none of {len(products)} products gives a patch; the first: {reason}")
         parts = _parts(tally, how, request)
-        writer.attrs |= {"made_of": made_of, "scene_unit": how.split, **_found(tally)}
+        writer.attrs |= {"made_of": made_of, "scene_unit": how.split, **_facts(tally)}
     progress(100 * len(products), 100 * len(products))
     publish(_staged(request), request.store, parts, _unit(how))
 
 
-def _open(product: Path, open_: Open, how: Cut, tally: Tally) -> xr.Dataset:
-    """Open a product as a granule of the same kind as the others, on the grid that is wanted."""
+def _found_in(products: Sequence[Path], request: Request, open_: Open, how: Cut) -> Generator[Iterator[Piece]]:
+    """Yield what `_granule_pieces.cut` gives of each product, cut here as it is asked for, or by `request.spread`."""
+    from datasets import _granule_pieces
+
+    order = partial(_granule_pieces.Order, open=open_, size=how.size, min_valid=how.min_valid, grid=how.grid)
+    if request.spread is None:
+        yield from (_granule_pieces.cut(order(product)) for product in products)
+        return
+    label = str(request.options.get("label", ""))
+    orders = (order(product.absolute(), files=_granule_files.sizes(product.absolute(), label)) for product in products)
+    with closing(request.spread(_granule_pieces.whole, orders)) as found:
+        yield from map(_granule_pieces.unpacked, found)
+
+
+def _opened(product: Path, pieces: Iterator[Piece], tally: Tally) -> Opened:
+    """Return what is known of a granule, which is of the same kind as the others and of another frame."""
     from datasets import _granule_tiles
 
-    try:
-        ds = open_(product)
-        if how.grid != NATIVE:
-            from datasets import _map_grid
-
-            ds = _map_grid.resample(ds, how.grid)
-    except (OSError, RuntimeError) as error:  # netCDF4 raises either for a damaged chunk
-        raise UserError(f"{product.name} cannot be read: {error}") from None
-    kind = _granule_tiles.kind(ds)
-    tally.kind = tally.kind or kind
-    other = _granule_tiles.difference(tally.kind, kind)
+    opened = cast("Opened", next(pieces))
+    tally.kind = tally.kind or opened.kind
+    other = _granule_tiles.difference(tally.kind, opened.kind)
     if other:
         raise UserError(f"{product.name} has {other}, unlike the products before it")
-    same = tally.frames.get(_granule_names.frame(ds.attrs))
+    same = tally.frames.get(_granule_names.frame(opened.attrs))
     if same:
         raise UserError(f"{product.name} is the same frame as {same}, which is already converted")
-    return ds
+    return opened
 
 
 def _writer(request: Request, kind: Kind) -> PatchWriter:
@@ -219,19 +220,17 @@ def _staged(request: Request) -> Path:
     return request.store.with_name(f".{request.store.stem}.{os.getpid()}.zarr")
 
 
-def _append_product(writer: PatchWriter, tally: Tally, ds: xr.Dataset, how: Cut) -> Iterator[float]:
+def _append_product(
+    writer: PatchWriter, tally: Tally, opened: Opened, pieces: Iterator[Piece], how: Cut
+) -> Iterator[float]:
     """Write the tiles of a granule; yields the share of its rows that is done."""
-    from datasets import _granule_tiles
-
-    granule, (rows, columns) = ds.attrs["granule"], (ds.sizes["y"], ds.sizes["x"])
-    if min(rows, columns) < how.size:
-        raise UserError(f"{granule} has {rows}x{columns} pixels, too few for patches of {how.size}x{how.size}")
-    for row in range(0, rows - how.size + 1, how.size):
-        yield row / rows
+    granule = opened.attrs["granule"]
+    for row in range(0, max(1, opened.rows - how.size + 1), how.size):
+        yield row / opened.rows
         try:
-            tiles = _granule_tiles.cut(ds, row, how.size, how.min_valid)
+            tiles = cast("Tiles | None", next(pieces))
             if tiles:
-                _append(writer, tally, ds, row, tiles, how)
+                _append(writer, tally, opened, row, tiles, how)
         except UserError as error:
             before = f"rows from {row} on are left out: " if granule in tally.provenance else ""
             raise UserError(f"{before}{error}") from None
@@ -241,14 +240,14 @@ def _append_product(writer: PatchWriter, tally: Tally, ds: xr.Dataset, how: Cut)
         )
 
 
-def _append(writer: PatchWriter, tally: Tally, ds: xr.Dataset, row: int, tiles: Tiles, how: Cut) -> None:
-    count, attrs = len(tiles.columns), ds.attrs
+def _append(writer: PatchWriter, tally: Tally, opened: Opened, row: int, tiles: Tiles, how: Cut) -> None:
+    count, attrs = len(tiles.columns), opened.attrs
     frame = _granule_names.frame(attrs)
     ids = [f"{frame}-{row:04d}-{column:04d}" for column in tiles.columns]
     scenes = [str(attrs["orbit"])] * count
     if how.split == "block":
         scenes = [_granule_names.block(attrs, row, int(column), BLOCK * how.size) for column in tiles.columns]
-    time = _granule_names.time(attrs, (row + how.size / 2) / ds.sizes["y"] if how.grid == NATIVE else 0.5)
+    time = _granule_names.time(attrs, (row + how.size / 2) / opened.rows if how.grid == NATIVE else 0.5)
     texts = {name: np.full(count, attrs[name]) for name in ("orbit", "frame", "granule")}
     places = {"row": np.full(count, row, np.int32), "column": tiles.columns.astype(np.int32)}
     facts = {"view_zenith": tiles.centre["view_zenith"], "footprint": tiles.footprint}
@@ -264,7 +263,7 @@ def _append(writer: PatchWriter, tally: Tally, ds: xr.Dataset, row: int, tiles: 
     tally.labels |= set(np.unique(tiles.mask[np.isfinite(tiles.toa).all(axis=1)]).tolist())
 
 
-def _found(tally: Tally) -> dict[str, Any]:
+def _facts(tally: Tally) -> dict[str, Any]:
     return {"products": len(tally.provenance), "skipped": tally.skipped, "provenance": tally.provenance}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,10 +118,7 @@ def source(sensor: Sensor) -> Source:
         bands = _granules.names(request.options.get("bands"))
         label = {"label": request.options["label"]}
         products = _granules.products(request.paths, sensor.is_product)
-
-        def opened(product: Path) -> xr.Dataset:
-            return open_(sensor, product, bands, label)
-
+        opened = partial(open_, sensor, bands=bands, options=label)
         _granules.make(request, products, opened, progress, version(request))
 
     return Source(
@@ -130,4 +128,5 @@ def source(sensor: Sensor) -> Source:
         version=version,
         make=make,
         open=lambda product, bands, options: open_(sensor, product, bands, options),
+        spreads=True,
     )

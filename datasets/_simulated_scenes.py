@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from benchmark.api import Band, UserError, code, digest
 from benchmark.patchset import PatchWriter
-from benchmark.sources import Progress, Request, Source
+from benchmark.sources import Argument, Progress, Request, Result, Source
 from benchmark.splits import PARTS, from_parts, split_path, write
 
 SMALLEST = 32  # rows and columns of a patch
@@ -71,7 +72,7 @@ def source(kind: Kind[Scene]) -> Source:
         _check(request)
         _make(kind, request, progress)
 
-    return Source(kind.name, kind.summary, lambda path: False, version, make)
+    return Source(kind.name, kind.summary, lambda path: False, version, make, spreads=True)
 
 
 def _check(request: Request) -> None:
@@ -87,11 +88,14 @@ def _check(request: Request) -> None:
 
 
 def _make(kind: Kind[Scene], request: Request, progress: Progress) -> None:
-    """Write the patch set and its split, the same bytes whatever the number of processes."""
-    todo = _jobs(kind, request)
+    """Write the patch set and its split, the same bytes wherever the scenes are simulated."""
+    todo, spread = _jobs(kind, request), request.spread or _here
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    with PatchWriter(request.store, kind.bands, kind.attributes, kind.legends) as writer, _pool() as pool:
-        for job, scene in _in_order(pool, todo):
+    with (
+        PatchWriter(request.store, kind.bands, kind.attributes, kind.legends) as writer,
+        closing(spread(Job.run, todo)) as scenes,
+    ):
+        for job, scene in zip(todo, scenes, strict=True):
             parts[job.part] += kind.append(writer, job, scene)
             progress(sum(map(len, parts.values())), sum(job.wanted for job in todo))
     write(from_parts(request.store, parts, "scene"), split_path(request.store))
@@ -107,19 +111,15 @@ def _jobs(kind: Kind[Scene], request: Request) -> list[Job[Scene]]:
     ]
 
 
-def _pool() -> ProcessPoolExecutor:
-    # Fresh processes: forking one that runs threads (torch, zarr) can hang.
-    return ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
-
-
-def _in_order(pool: ProcessPoolExecutor, todo: Iterable[Job[Scene]]) -> Iterator[tuple[Job[Scene], Scene]]:
-    """Yield scenes in the order of the jobs, with few of them waiting: memory does not grow with the data set."""
+def _here(function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Generator[Result, None, None]:
+    """Spread pieces of work over processes of this machine; memory does not grow with their number."""
     ahead = 2 * (os.cpu_count() or 1)
-    waiting: deque[tuple[Job[Scene], Future[Scene]]] = deque()
-    for job in todo:
-        waiting.append((job, pool.submit(job.run)))
-        if len(waiting) > ahead:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    for first, future in waiting:
-        yield first, future.result()
+    waiting: deque[Future[Result]] = deque()
+    # Fresh processes: forking one that runs threads (torch, zarr) can hang.
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for argument in arguments:
+            waiting.append(pool.submit(function, argument))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -7,6 +7,7 @@ oblique, and the labels are those of `datasets._slstr_labels`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,8 @@ def make(request: Request, progress: Progress) -> None:
     options = {"label": DEFAULT, **request.options}
     found = _granules.products(request.paths, is_product)
     bands = _granules.names(options.get("bands"))
-    _granules.make(request, found, lambda product: _open(product, bands, options), progress, version(request))
+    opened = partial(_open, bands=bands, options=options)
+    _granules.make(request, found, opened, progress, version(request))
 
 
 def open_(product: Path, bands: Sequence[str], options: Mapping[str, Any]) -> xr.Dataset:
@@ -129,4 +131,5 @@ SOURCE = Source(
     fetch=fetch,
     simulate=simulate,
     check=check,
+    spreads=True,
 )

@@ -35,3 +35,29 @@ def store(tmp_path_factory):
             )
     splits.write(splits.by_group(path, "scene", (0.5, 0.25, 0.25), seed=1), splits.split_path(path))
     return path
+
+
+@pytest.fixture(scope="module")
+def patience():
+    """On a busy machine a process may be silent for longer than Dask waits for it."""
+    import dask
+
+    limits = {f"distributed.comm.timeouts.{name}": "100s" for name in ("connect", "tcp")}
+    names = {limit: "DASK_" + limit.replace(".", "__").upper() for limit in limits}  # for processes of their own
+    os.environ.update({names[limit]: value for limit, value in limits.items()})
+    with dask.config.set(limits):
+        yield
+    for name in names.values():
+        del os.environ[name]
+
+
+@pytest.fixture(scope="module")
+def workers(patience):
+    """A cluster of two workers, processes of their own, on this machine."""
+    from distributed import LocalCluster
+
+    before = dict(os.environ)
+    with LocalCluster(2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0) as made:
+        yield made
+    os.environ.clear()
+    os.environ.update(before)

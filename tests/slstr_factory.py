@@ -35,6 +35,7 @@ FLAGS = {
 TRACK = {"n": 40, "o": 30}  # column of the 1 km grids that the track runs along
 START, TIE_TRACK = 20437, 4
 OCEAN, LAND, DAY = 2, 8, 1024
+SUMMARY, GROSS = 16384, 128
 
 
 @dataclass(frozen=True)
@@ -249,3 +250,17 @@ def write_manifest(product: Path) -> None:
         + "".join(streams)
         + "</dataObjectSection></xfdu:XFDU>"
     )
+
+
+def of_day(folder, day, **parts):
+    """Write a product of its own orbit and day: cloud on the left by the summary, above by gross_cloud."""
+    product = Make(texture=0.1 * (day - 24), name=NAME.replace("20210827", f"202108{day}"), **parts).write(folder)
+    for path in product.glob("*_??.nc"):
+        with Dataset(path, "r+") as nc:
+            nc.absolute_orbit_number = np.uint32(28000 + day)
+            nc.start_time, nc.stop_time = (f"2021-08-{day}T07:4{minute}:00.500000Z" for minute in (3, 6))
+    for grid, fine in (("an", 2), ("in", 1)):
+        left, upper = (slice(None), slice(0, 32 * fine)), (slice(0, 12 * fine), slice(None))
+        change(product, f"flags_{grid}.nc", f"confidence_{grid}", left, LAND | DAY | SUMMARY)
+        change(product, f"flags_{grid}.nc", f"cloud_{grid}", upper, GROSS)
+    return product

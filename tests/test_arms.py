@@ -283,6 +283,9 @@ def test_arms_left_out_as_equal_are_named(plans):
         "left out, for the same cells as train-1-subset-1: train-2-subset-1",
         "left out, for the same cells as train-100-subset-0: train-100-subset-1",
     ]
+    assert [plan.equal for plan in made] == [({"train": 2, "subset": n},) for n in (0, 1)] + [
+        ({"train": 100, "subset": 1},)
+    ]
     told.clear()
     assert len(plans("[vary]\nepochs = [2, 3]\n", tell=[told.append])) == 2
     assert told == []

@@ -43,6 +43,7 @@ ROWS = tuple(Row(f"faulty-{fault}", "floor", Faulty, {"fault": fault}) for fault
 """
 COMMAND = """
 import json, subprocess, sys, time
+from contextlib import suppress
 from pathlib import Path
 import dask, psutil
 from distributed import LocalCluster
@@ -53,8 +54,11 @@ def plan(*rows):
     return [planner.make(asked, lambda done, total: None)]
 
 def at_work():
-    hosts = [one for one in psutil.Process().children(recursive=True) if "benchmark.host" in one.cmdline()]
-    return sum(len(one.children()) for one in hosts)
+    count = 0
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ended since, or is a zombie
+            count += len(one.children()) if "benchmark.host" in one.cmdline() else 0
+    return count
 
 def wait_for(what):
     deadline = time.monotonic() + 60
@@ -81,29 +85,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def patience():
-    """On a busy machine a process may be silent for longer than Dask waits for it."""
-    import dask
-
-    limits = {f"distributed.comm.timeouts.{name}": "100s" for name in ("connect", "tcp")}
-    names = {limit: "DASK_" + limit.replace(".", "__").upper() for limit in limits}  # for processes of their own
-    os.environ.update({names[limit]: value for limit, value in limits.items()})
-    with dask.config.set(limits):
-        yield
-    for name in names.values():
-        del os.environ[name]
-
-
-@pytest.fixture(scope="module")
-def workers(patience):
-    from distributed import LocalCluster
-
-    before = dict(os.environ)
-    with LocalCluster(2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0) as made:
-        yield made
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("patience")
 
 
 def plan_of(store, out, *rows, **asked):

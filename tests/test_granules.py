@@ -25,7 +25,12 @@ def orbits():
     }
 
 
-def build(tmp_path, granules, size=32, progress=lambda done, total: None, **options):
+def one_by_one(function, arguments):
+    """Do pieces of work as a cluster does them, whole before anything is written."""
+    yield from map(function, arguments)
+
+
+def build(tmp_path, granules, size=32, progress=lambda done, total: None, spread=None, **options):
     """Make a patch set of granules by name; a UserError in their place is the fault of opening them."""
 
     def open_(path):
@@ -33,7 +38,7 @@ def build(tmp_path, granules, size=32, progress=lambda done, total: None, **opti
             raise granules[path.name]
         return granules[path.name]
 
-    request = Request((), tmp_path / "made.zarr", size=size, options=options)
+    request = Request((), tmp_path / "made.zarr", size=size, options=options, spread=spread)
     _granules.make(request, [tmp_path / name for name in granules], open_, progress, "version")
     return patchset.open_store(request.store)
 
@@ -184,13 +189,14 @@ def test_rows_are_read_once_and_a_stripe_at_a_time(tmp_path, orbits):
     assert seen[-1] == (300, 8, 300)
 
 
-def test_of_several_products_a_faulty_one_is_left_out(tmp_path, orbits):
+@pytest.mark.parametrize("spread", [None, one_by_one])
+def test_of_several_products_a_faulty_one_is_left_out(tmp_path, orbits, spread):
     granules = {
         "bad": UserError("flags_an.nc is missing from bad"),
         **orbits,
         "small": granule(name="small", orbit="S3A-000009", day=9).isel(y=slice(20)),
     }
-    ds = build(tmp_path, granules)
+    ds = build(tmp_path, granules, spread=spread)
     assert ds.attrs["products"] == 3
     assert ds.attrs["skipped"] == {
         "bad": "flags_an.nc is missing from bad",
@@ -198,9 +204,10 @@ def test_of_several_products_a_faulty_one_is_left_out(tmp_path, orbits):
     }
 
 
-def test_a_fault_of_the_only_product_is_raised(tmp_path):
+@pytest.mark.parametrize("spread", [None, one_by_one])
+def test_a_fault_of_the_only_product_is_raised(tmp_path, spread):
     with pytest.raises(UserError, match=r"^it is night$"):
-        build(tmp_path, {"bad": UserError("it is night")})
+        build(tmp_path, {"bad": UserError("it is night")}, spread=spread)
 
 
 def test_faults_of_all_products_are_raised_as_the_first(tmp_path):
@@ -209,6 +216,7 @@ def test_faults_of_all_products_are_raised_as_the_first(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("spread", [None, one_by_one])
 @pytest.mark.parametrize(
     ("grid", "kept", "said"),
     [
@@ -216,7 +224,7 @@ def test_faults_of_all_products_are_raised_as_the_first(tmp_path):
         ("EPSG:4326@0.01", 0, "B cannot be read: NetCDF: HDF error"),
     ],
 )
-def test_rows_before_a_damaged_one_are_kept_and_the_rest_is_told(tmp_path, orbits, grid, kept, said):
+def test_rows_before_a_damaged_one_are_kept_and_the_rest_is_told(tmp_path, orbits, grid, kept, said, spread):
     def damaged(block, block_info=None):
         if block_info[0]["chunk-location"][1] >= 2:
             raise RuntimeError("NetCDF: HDF error")
@@ -225,9 +233,20 @@ def test_rows_before_a_damaged_one_are_kept_and_the_rest_is_told(tmp_path, orbit
     orbits["D"] = granule(name="D", orbit="S3A-000004", day=9, seed=9)
     toa = orbits["B"]["toa"]
     orbits["B"]["toa"] = toa.copy(data=toa.data.map_blocks(damaged, dtype=np.float32, meta=toa.data._meta))
-    ds = build(tmp_path, orbits, grid=grid)
+    ds = build(tmp_path, orbits, grid=grid, spread=spread)
     assert ds.attrs["skipped"] == {"B": said}
     assert (ds.granule.values == "B").sum() == kept
+
+
+def test_where_a_product_is_cut_changes_nothing(tmp_path, orbits):
+    for name, spread in (("here", None), ("there", one_by_one)):
+        (tmp_path / name).mkdir()
+        build(tmp_path / name, orbits, spread=spread, grid="EPSG:4326@0.01")
+    here, there = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "here", tmp_path / "there")
+    )
+    assert here == there
 
 
 def test_products_of_another_kind_are_left_out(tmp_path, orbits):

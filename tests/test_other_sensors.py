@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from datetime import timedelta
 
 import netCDF4
@@ -14,6 +16,13 @@ from benchmark.api import UserError
 from benchmark.patchset import attributes, table
 from benchmark.sources import Request
 from datasets import _satpy_sensors, olci, seviri
+
+
+def pickled(function, arguments):
+    """Do pieces of work as a cluster does them: from what is left of them after pickling."""
+    for argument in arguments:
+        function, argument = pickle.loads(pickle.dumps((function, argument)))
+        yield pickle.loads(pickle.dumps(function(argument)))
 
 
 @pytest.fixture
@@ -73,6 +82,9 @@ def test_images_of_three_days_become_a_patch_set(tmp_path):
     seviri.SOURCE.make(request, lambda done, total: None)
     rows, facts = table(request.store), attributes(request.store)
     assert len(rows.ids) == 3 * 2 * 3
+    elsewhere = replace(request, store=tmp_path / "elsewhere.zarr", spread=pickled)
+    seviri.SOURCE.make(elsewhere, lambda done, total: None)
+    assert attributes(elsewhere.store)["fingerprint"] == facts["fingerprint"]
     assert set(rows.scenes) == {f"Meteosat-11-2021-03-{day:02}" for day in (2, 4, 6)}
     assert (facts["sensor"], facts["label_bands"], facts["products"]) == ("SEVIRI", None, 3)
     (tmp_path / f"{product.stem}.mask.nc").touch()

@@ -4,7 +4,7 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import pytest
-from slstr_factory import NAME, Make, change
+from slstr_factory import NAME, Make, of_day
 
 from benchmark import catalog, patchset, splits
 from benchmark import granule as contract
@@ -13,28 +13,13 @@ from benchmark.sources import Request
 from datasets import slstr
 
 SOURCE = slstr.SOURCE
-SUMMARY, LAND, DAY, GROSS = 16384, 8, 1024, 128
 REAL = os.environ.get("NEPHOSCOPE_SLSTR")
-
-
-def write(folder, day, **parts):
-    """Write a product of its own orbit and day: cloud on the left by the summary, above by gross_cloud."""
-    product = Make(texture=0.1 * (day - 24), name=NAME.replace("20210827", f"202108{day}"), **parts).write(folder)
-    for path in product.glob("*_??.nc"):
-        with netCDF4.Dataset(path, "r+") as nc:
-            nc.absolute_orbit_number = np.uint32(28000 + day)
-            nc.start_time, nc.stop_time = (f"2021-08-{day}T07:4{minute}:00.500000Z" for minute in (3, 6))
-    for grid, fine in (("an", 2), ("in", 1)):
-        left, upper = (slice(None), slice(0, 32 * fine)), (slice(0, 12 * fine), slice(None))
-        change(product, f"flags_{grid}.nc", f"confidence_{grid}", left, LAND | DAY | SUMMARY)
-        change(product, f"flags_{grid}.nc", f"cloud_{grid}", upper, GROSS)
-    return product
 
 
 @pytest.fixture(scope="module")
 def products(tmp_path_factory):
     folder = tmp_path_factory.mktemp("three")
-    return [write(folder, day, rows=24, columns=64, bands=("S1", "S8", "S9")) for day in (25, 26, 27)]
+    return [of_day(folder, day, rows=24, columns=64, bands=("S1", "S8", "S9")) for day in (25, 26, 27)]
 
 
 def request(paths, store, size=16, **options):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmark import _study_pair_plot, _study_plot
+from benchmark import _study_pair_plot, _study_plot, cli_views
 from benchmark._study_words import FEW, listed
 from benchmark.study_report import write
 from tests.test_study_table import ROWS, make_arm, noisy, sensors, transfer
@@ -226,6 +227,17 @@ def test_a_study_without_records_is_a_page_that_says_so(tmp_path):
     assert "**unet**: failed: it broke (every arm)" in text
     assert not list(folder.glob("plots/*.png"))
     assert len(pd.read_csv(folder / "study.csv")) == 2
+
+
+def test_arms_that_were_left_out_as_equal_stand_on_the_page_of_stored_plans_too(tmp_path):
+    plans = [make_arm(tmp_path, {"train": one, "subset": 0}, {"unet": one / 200}) for one in (1, 100)]
+    plans[1] = replace(plans[1], equal=({"train": 100, "subset": 1}, {"train": 100, "subset": 2}))
+    _, text = page_of(plans, tmp_path)
+    said = "- left out, for the same cells as train-100-subset-0: train-100-subset-1, train-100-subset-2\n"
+    assert f"## Arms that are not run twice\n\n{said}" in text
+    cli_views.save(plans, tmp_path)
+    assert page_of(cli_views.stored_plans(tmp_path, "synthetic-study"), tmp_path)[1] == text
+    assert "not run twice" not in page_of(plans[:1], tmp_path)[1]
 
 
 def test_one_scene_has_no_interval_and_no_sentence(tmp_path):
