@@ -35,3 +35,15 @@ def store(tmp_path_factory):
             )
     splits.write(splits.by_group(path, "scene", (0.5, 0.25, 0.25), seed=1), splits.split_path(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def tracking_store(tmp_path_factory):
+    """MLflow's SQLite store with its tables and no runs: to make it takes seconds."""
+    from mlflow import MlflowClient
+
+    from benchmark import track
+
+    folder = tmp_path_factory.mktemp("tracking")
+    MlflowClient(track.default_uri(folder))
+    return folder / "mlflow.db"

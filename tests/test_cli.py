@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from typer.testing import CliRunner
+from warm import benchmark
 
 from benchmark import cli, cli_run, cli_views
 
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BANDS = ("BLUE", "GREEN", "RED", "NIR", "SWIR_1", "SWIR_2")
 
 
-def benchmark(*args):
+def bare(*args):
     command = [sys.executable, "-m", "benchmark", *map(str, args)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -56,7 +57,7 @@ def test_help_answers_in_under_a_second(args):
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        assert benchmark(*args).returncode == 0
+        assert bare(*args).returncode == 0
         times.append(time.perf_counter() - start)
     assert min(times) < 1.0
 
@@ -99,7 +100,7 @@ def test_options_of_run_reach_the_plan_and_controls_are_named(folder, tmp_path, 
 
 
 def test_list_shows_everything_or_single_rows_in_full():
-    everything, some = benchmark("list").stdout, benchmark("list", "prithvi-300-*", "lightgbm").stdout
+    everything, some = bare("list").stdout, benchmark("list", "prithvi-300-*", "lightgbm").stdout
     for word in ("majority", "prithvi-300-tl-START-MODE", "simulated", "quick", "study-as-published", "study-readme"):
         assert word in everything
     assert "prithvi-300-tl-pretrained-frozen" not in everything
