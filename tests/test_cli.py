@@ -1,5 +1,6 @@
 """What a user sees: quick help, one sentence for a fault, exit status 2, and nothing lost."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -34,10 +35,8 @@ def write_tiff(path, values, descriptions=None):
             file.descriptions = descriptions or file.descriptions
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Six patches of six scenes in the layout of the study."""
-    data = tmp_path / "patches"
+def write_folder(data):
+    """Write six patches of six scenes in the layout of the study."""
     data.mkdir()
     rng = np.random.default_rng(0)
     for scene in range(6):
@@ -46,6 +45,23 @@ def folder(tmp_path):
         write_tiff(data / f"Urban_{scene:02}_0001_reflectance.tif", toa, BANDS)
         write_tiff(data / f"Urban_{scene:02}_0001_binary.tif", mask)
     return data
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "patches")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, tracking_store):
+    """A patch folder, and beside it `out`, into which a row was run."""
+    place = tmp_path_factory.mktemp("ran")
+    folder = write_folder(place / "patches")
+    (place / "out").mkdir()
+    shutil.copy(tracking_store, place / "out")
+    done = run(folder, place)
+    assert done.returncode == 0, done.stderr
+    return folder, place
 
 
 def run(folder, tmp_path, *more):
@@ -62,10 +78,9 @@ def test_help_answers_in_under_a_second(args):
     assert min(times) < 1.0
 
 
-def test_patch_folder_runs(folder, tmp_path):
-    done = run(folder, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out/leaderboard.csv").exists()
+def test_patch_folder_runs(ran):
+    _, place = ran
+    assert (place / "out/leaderboard.csv").exists()
 
 
 def test_options_of_run_reach_the_plan_and_controls_are_named(folder, tmp_path, monkeypatch):
@@ -171,7 +186,7 @@ def test_faulty_data_is_one_sentence_and_exit_status_2(folder, tmp_path, fault):
         ("run",),
         ("run", "--suite", "nowhere.toml"),
         ("run", "all", "--patches", "1,2"),
-        ("run", "all", "--bands", "nonsense"),
+        ("run", "all", "--bands", "nonsense", "--profile", "smoke"),
         ("list", "unnet"),
         ("report", "--out", "/nowhere"),
         ("ui", "--out", "/nowhere"),
@@ -187,15 +202,15 @@ def test_faulty_arguments_are_refused(args, tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_fault_loses_nothing_already_computed(folder, tmp_path):
-    assert run(folder, tmp_path).returncode == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "out").glob("**/record.json")}
-    table = (tmp_path / "out/leaderboard.csv").read_text()
+def test_a_fault_loses_nothing_already_computed(ran):
+    folder, place = ran
+    before = {path: path.read_bytes() for path in (place / "out").glob("**/record.json")}
+    table = (place / "out/leaderboard.csv").read_text()
     label_seven(folder)
-    assert run(folder, tmp_path).returncode == 2
+    assert run(folder, place).returncode == 2
     assert before
     assert {path: path.read_bytes() for path in before} == before
-    assert (tmp_path / "out/leaderboard.csv").read_text() == table
+    assert (place / "out/leaderboard.csv").read_text() == table
 
 
 def test_a_storage_whose_password_is_not_escaped_is_refused_before_anything_is_kept(tmp_path):
