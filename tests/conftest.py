@@ -1,4 +1,5 @@
 import os
+import shutil
 
 # No test may ask the network for weights.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -47,3 +48,10 @@ def tracking_store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tracking")
     MlflowClient(track.default_uri(folder))
     return folder / "mlflow.db"
+
+
+@pytest.fixture
+def out(tmp_path, tracking_store):
+    """A folder for results, with MLflow's empty tables."""
+    shutil.copy(tracking_store, tmp_path)
+    return tmp_path

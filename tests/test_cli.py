@@ -1,9 +1,9 @@
 """What a user sees: quick help, one sentence for a fault, exit status 2, and nothing lost."""
 
+import resource
 import shutil
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -68,14 +68,20 @@ def run(folder, tmp_path, *more):
     return benchmark("run", "majority", "--data", folder, "--profile", "smoke", "--out", tmp_path / "out", *more)
 
 
+def processor_seconds():
+    """Return what ended children have used: other work on the machine adds little to it, unlike to the time on a clock."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("args", [("--help",), ("run", "--help"), ("data", "--help")])
 def test_help_answers_in_under_a_second(args):
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = processor_seconds()
         assert bare(*args).returncode == 0
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1.0
+        times.append(processor_seconds() - before)
+    assert min(times) < 0.8
 
 
 def test_patch_folder_runs(ran):

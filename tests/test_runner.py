@@ -73,13 +73,6 @@ def checkout(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def out(tmp_path, tracking_store):
-    """A folder for results, with MLflow's empty tables."""
-    shutil.copy(tracking_store, tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def benchmark(checkout):
     return partial(warm.benchmark, cwd=checkout)

@@ -1,8 +1,8 @@
 """`python -m benchmark` in processes that are forked from one which has loaded the packages of `run` and `report`.
 
-Such a process has the arguments, folder, streams, exit status and signals of one that was started bare, in a tenth of its
-time. None of the project's own modules is loaded before the fork, so that any copy of the project can be run. Bare starts
-are tested in `test_cli.py` (`--help`, `list`), `test_docs.py` and `test_end_to_end.py` (`run`, `report`).
+Such a process has the arguments, folder, streams, exit status and signals of one that was started bare, in a tenth of
+its time. None of the project's own modules is loaded before the fork, so that any copy of the project can be run. Bare
+starts are tested in test_cli.py (`--help`, `list`), test_docs.py and test_end_to_end.py (`run`, `report`).
 """
 
 from __future__ import annotations
