@@ -69,7 +69,7 @@ def run(folder, tmp_path, *more):
 
 
 def processor_seconds():
-    """Return what ended children have used: other work on the machine adds little to it, unlike to the time on a clock."""
+    """Return what ended children have used; other work on the machine adds little to it."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
