@@ -11,6 +11,13 @@ import numpy as np
 import pytest
 from patch_factory import HLS5, bands, toa_and_mask
 
+# The longest files come first: one that starts last would leave the other worker idle.
+LONGEST = ("test_end_to_end", "test_runner", "test_services", "test_cluster", "test_verify")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
@@ -55,3 +62,14 @@ def out(tmp_path, tracking_store):
     """A folder for results, with MLflow's empty tables."""
     shutil.copy(tracking_store, tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def one_thread():
+    """Small arrays gain nothing by PyTorch's threads, which wait for each other on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
