@@ -1,19 +1,16 @@
 """Each fault is planted and must be found; the sound lines beside it must not be."""
 
-import json
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from patch_factory import HLS5, bands, make_part, toa_and_mask
+from patch_factory import make_part
 from record_factory import REALISTIC, Spec, factorial, make_plan
 
 from benchmark import cell as cells
-from benchmark import feature_health, gate, patchset, planner, record, splits, tables
-from benchmark.api import Context, digest
+from benchmark import gate, planner, record, tables
 from benchmark.gate import permuted_twin, suspects
 from benchmark.lines import lines
-from benchmark.plan import SOURCE, Plan, from_json
 from benchmark.record import FAILED, PROBABILITIES, VALIDATION
 from benchmark.scores import confusion, histogram
 
@@ -269,40 +266,6 @@ def test_what_learns_nothing_and_thresholds_may_have_skill_on_permuted_labels(tm
     assert found(plan, tmp_path) == {}
 
 
-def test_labels_enter_the_key_only_where_they_are_treated(tmp_path):
-    cell = made(tmp_path).cells[0]
-    data = (cell.fingerprint, cell.split, cell.bands)
-    assert cell.key == digest(1, cell.code, cell.weights, data, cell.seed, "cpu", asdict(cell.budget), ())
-    assert len({cell.key, permuted_twin(cell).key, replace(cell, labels="shift-1").key}) == 3
-    plan = Plan("name", (cell, permuted_twin(cell)), tmp_path, tmp_path)
-    told = json.loads(json.dumps(plan.to_json()))
-    assert from_json(told) == plan
-    del told["cells"][0]["labels"]
-    assert from_json(told) == plan  # a plan from before
-
-
-def test_health_of_features():
-    rng = np.random.default_rng(0)
-    sound = rng.normal(size=(4, 8, 8, 16)) + 5 * (np.arange(16) == 3)  # one channel dwarfs the others
-    whole = feature_health.health(sound)
-    assert whole["feature rank"] > 10
-    assert whole["feature spread"] > 0.8
-    assert feature_health.health(np.broadcast_to(sound[:1], sound.shape))["feature rank"] == 0  # of place alone
-    line = rng.normal(size=(4, 8, 8, 1)) * rng.normal(size=16)
-    assert feature_health.health(line)["feature rank"] == pytest.approx(1, abs=0.01)
-    assert feature_health.health(10 + 0.01 * sound)["feature spread"] < gate.LEAST_SPREAD
-
-
-def test_what_goes_wrong_with_features_is_a_fact_and_no_failure():
-    class Broken:
-        def embed(self, images, ctx):
-            raise ValueError("no")
-
-    images = make_part(n=3).images
-    assert feature_health.facts(Broken(), images, Context()) == {"feature rank": "failed: ValueError: no"}
-    assert feature_health.facts(object(), images, Context()) == {}
-
-
 def test_real_rows_have_no_skill_on_permuted_labels(store, tmp_path):
     """Rows through the harness, and one that is made to look as if it had read the truth."""
     plans = [
@@ -326,27 +289,3 @@ def test_real_rows_have_no_skill_on_permuted_labels(store, tmp_path):
     alter(plain, tmp_path, "lightgbm", true, labels=True)
     (reason,) = only(plain, tmp_path, ("lightgbm", False))
     assert "trained on permuted labels" in reason
-
-
-def test_the_algorithm_that_made_the_label_is_marked(tmp_path):
-    store = tmp_path / "own.zarr"
-    attrs = {"sensor": "test", "label_source": "any of two tests", "label_bands": ["swir_1"], "licence": "none"}
-    attrs |= {"maps": {"slstr_basic": ["green", "swir_1"]}, "label_maps": ["slstr_basic"]}
-    parts = {"train": ["p0"], "val": ["p1"], "test": ["p2"]}
-    with patchset.PatchWriter(store, bands(HLS5), attrs) as writer:
-        for scene in range(3):
-            toa, mask = toa_and_mask(1, 32, HLS5, seed=scene)
-            time = np.datetime64(f"2024-07-0{scene + 1}T10:00:00", "s")
-            writer.append([f"p{scene}"], f"s{scene}", toa, mask, {"slstr_basic": mask}, time)
-    splits.write(splits.from_parts(store, parts), splits.split_path(store))
-    asked = planner.Asked(("slstr-basic", "lightgbm"), str(store), "smoke", bands="all", out=tmp_path, trials=0)
-    plan = planner.make(asked, lambda done, total: None)
-    assert {cell.row: cell.circular for cell in plan.cells} == {
-        "slstr-basic": (SOURCE, "swir_1"),
-        "lightgbm": ("swir_1",),
-    }
-    frame = tables.leaderboard(plan, tmp_path)
-    shown = {tables.marked(row, told) for row, told in zip(frame["row"], frame["circular"], strict=True)}
-    assert shown == {"slstr-basic ‡", "lightgbm †"}
-    assert [told[:14] for told in tables.circles(frame)] == ["‡ label source", "† circular: it"]
-    assert tables.circles(frame)[1].endswith("(swir_1)")
