@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Python keeps what it compiles: where this is set, as in many containers, each of many processes would compile torch,
+# terratorch and mlflow anew. uv leaves that to the first use.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run smoke test check
 
@@ -19,11 +22,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# uv installs in a fraction of pip's time; where it cannot be had, pip does the same. Both compile: where Python may not
-# keep what it compiles (PYTHONDONTWRITEBYTECODE), every process would compile torch, terratorch and mlflow once more.
-$(READY): pyproject.toml constraints.txt Makefile
+# uv installs in a fraction of pip's time; where it cannot be had, pip does the same.
+$(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	if $(BIN)/python -m pip install --quiet uv; \
-	then $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,embedding,intelex,services]'; \
+	then $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[dev,embedding,intelex,services]'; \
 	else $(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,embedding,intelex,services]'; fi
 	touch $(READY)

@@ -3,6 +3,8 @@ import shutil
 
 # No test may ask the network for weights.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Where Python may not keep what it compiles, each of hundreds of processes would compile torch and mlflow once more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Workers share the cores: OpenMP threads that spin for a core another worker holds make LightGBM ten times slower.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
