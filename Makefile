@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Python keeps what it compiles: where this is set, as in many containers, each of many processes would compile torch,
+# terratorch and mlflow anew. uv leaves that to the first use.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run smoke test check
 

@@ -13,7 +13,7 @@ from terratorch.registry import BACKBONE_REGISTRY
 from torchgeo.models import dofa
 
 from benchmark.api import REFLECTANCE, Band
-from models import _encoders, _timm, _train
+from models import _dofa, _encoders, _timm, _train
 
 SLSTR = (
     Band("S1", "GREEN", 0.55427, REFLECTANCE),
@@ -118,3 +118,18 @@ def checkpoint(folder, name, change=lambda tensors: tensors):
 
 def build(name, bands=SLSTR, weights=None, seed=0, coordinates=False):
     return _encoders.build(name, bands, coordinates=coordinates, seed=seed, weights=weights).eval()
+
+
+def patches(size=(64, 64), bands=6, count=2):
+    return torch.rand(count, bands, *size, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def answers(encoder, toa):
+    return encoder(toa)
+
+
+def inner(encoder):
+    """The package's own model inside an encoder."""
+    (child,) = encoder.children()
+    return child.dofa_model if isinstance(encoder, _dofa.Dofa) else child

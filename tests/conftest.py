@@ -1,7 +1,10 @@
 import os
+import shutil
 
 # No test may ask the network for weights.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Where Python may not keep what it compiles, each of hundreds of processes would compile torch and mlflow once more.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Workers share the cores: OpenMP threads that spin for a core another worker holds make LightGBM ten times slower.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -9,6 +12,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import numpy as np
 import pytest
 from patch_factory import HLS5, bands, toa_and_mask
+
+# The longest files come first: one that starts last would leave the other worker idle.
+LONGEST = ("test_end_to_end", "test_runner", "test_services", "test_cluster", "test_verify")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +71,33 @@ def workers(patience):
         yield made
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def tracking_store(tmp_path_factory):
+    """MLflow's SQLite store with its tables and no runs: to make it takes seconds."""
+    from mlflow import MlflowClient
+
+    from benchmark import track
+
+    folder = tmp_path_factory.mktemp("tracking")
+    MlflowClient(track.default_uri(folder))
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def out(tmp_path, tracking_store):
+    """A folder for results, with MLflow's empty tables."""
+    shutil.copy(tracking_store, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def one_thread():
+    """Small arrays gain nothing by PyTorch's threads, which wait for each other on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

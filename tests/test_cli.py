@@ -1,14 +1,16 @@
 """What a user sees: quick help, one sentence for a fault, exit status 2, and nothing lost."""
 
+import resource
+import shutil
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
+from warm import benchmark
 
 from benchmark import cli, cli_run, cli_views
 
@@ -16,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BANDS = ("BLUE", "GREEN", "RED", "NIR", "SWIR_1", "SWIR_2")
 
 
-def benchmark(*args):
+def bare(*args):
     command = [sys.executable, "-m", "benchmark", *map(str, args)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -33,10 +35,8 @@ def write_tiff(path, values, descriptions=None):
             file.descriptions = descriptions or file.descriptions
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Six patches of six scenes in the layout of the study."""
-    data = tmp_path / "patches"
+def write_folder(data):
+    """Write six patches of six scenes in the layout of the study."""
     data.mkdir()
     rng = np.random.default_rng(0)
     for scene in range(6):
@@ -47,24 +47,46 @@ def folder(tmp_path):
     return data
 
 
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "patches")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, tracking_store):
+    """A patch folder, and beside it `out`, into which a row was run."""
+    place = tmp_path_factory.mktemp("ran")
+    folder = write_folder(place / "patches")
+    (place / "out").mkdir()
+    shutil.copy(tracking_store, place / "out")
+    done = run(folder, place)
+    assert done.returncode == 0, done.stderr
+    return folder, place
+
+
 def run(folder, tmp_path, *more):
     return benchmark("run", "majority", "--data", folder, "--profile", "smoke", "--out", tmp_path / "out", *more)
+
+
+def processor_seconds():
+    """Return what ended children have used; other work on the machine adds little to it."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.parametrize("args", [("--help",), ("run", "--help"), ("data", "--help")])
 def test_help_answers_in_under_a_second(args):
     times = []
     for _ in range(3):
-        start = time.perf_counter()
-        assert benchmark(*args).returncode == 0
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1.0
+        before = processor_seconds()
+        assert bare(*args).returncode == 0
+        times.append(processor_seconds() - before)
+    assert min(times) < 0.8
 
 
-def test_patch_folder_runs(folder, tmp_path):
-    done = run(folder, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out/leaderboard.csv").exists()
+def test_patch_folder_runs(ran):
+    _, place = ran
+    assert (place / "out/leaderboard.csv").exists()
 
 
 def test_options_of_run_reach_the_plan_and_controls_are_named(folder, tmp_path, monkeypatch):
@@ -99,7 +121,7 @@ def test_options_of_run_reach_the_plan_and_controls_are_named(folder, tmp_path, 
 
 
 def test_list_shows_everything_or_single_rows_in_full():
-    everything, some = benchmark("list").stdout, benchmark("list", "prithvi-300-*", "lightgbm").stdout
+    everything, some = bare("list").stdout, benchmark("list", "prithvi-300-*", "lightgbm").stdout
     for word in ("majority", "prithvi-300-tl-START-MODE", "simulated", "quick", "study-as-published", "study-readme"):
         assert word in everything
     assert "prithvi-300-tl-pretrained-frozen" not in everything
@@ -170,7 +192,7 @@ def test_faulty_data_is_one_sentence_and_exit_status_2(folder, tmp_path, fault):
         ("run",),
         ("run", "--suite", "nowhere.toml"),
         ("run", "all", "--patches", "1,2"),
-        ("run", "all", "--bands", "nonsense"),
+        ("run", "all", "--bands", "nonsense", "--profile", "smoke"),
         ("list", "unnet"),
         ("report", "--out", "/nowhere"),
         ("ui", "--out", "/nowhere"),
@@ -186,15 +208,15 @@ def test_faulty_arguments_are_refused(args, tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_fault_loses_nothing_already_computed(folder, tmp_path):
-    assert run(folder, tmp_path).returncode == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "out").glob("**/record.json")}
-    table = (tmp_path / "out/leaderboard.csv").read_text()
+def test_a_fault_loses_nothing_already_computed(ran):
+    folder, place = ran
+    before = {path: path.read_bytes() for path in (place / "out").glob("**/record.json")}
+    table = (place / "out/leaderboard.csv").read_text()
     label_seven(folder)
-    assert run(folder, tmp_path).returncode == 2
+    assert run(folder, place).returncode == 2
     assert before
     assert {path: path.read_bytes() for path in before} == before
-    assert (tmp_path / "out/leaderboard.csv").read_text() == table
+    assert (place / "out/leaderboard.csv").read_text() == table
 
 
 def test_a_storage_whose_password_is_not_escaped_is_refused_before_anything_is_kept(tmp_path):

@@ -1,6 +1,5 @@
 """The main command at smoke size, on simulated scenes: undisturbed, and killed three times."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import warm
 
 from benchmark import catalog
 from benchmark.profiles import CLASSICAL
@@ -36,14 +36,15 @@ def checkout(tmp_path_factory):
     return root
 
 
-def command(out):
-    return [sys.executable, "-m", "benchmark", "run", "all", "--profile", "smoke", "--device", "cpu", "--out", str(out)]
+def arguments(out):
+    return ["run", "all", "--profile", "smoke", "--device", "cpu", "--out", str(out)]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(checkout, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed")
-    done = subprocess.run(command(out), cwd=checkout, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "benchmark", *arguments(out)]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 
@@ -108,20 +109,19 @@ def test_report_is_rebuilt_from_records_alone(checkout, undisturbed, tmp_path):
     assert (moved / "leaderboard.csv").read_text() == before
 
 
-def test_three_kills_leave_the_same_leaderboard(checkout, undisturbed, tmp_path):
-    shutil.copytree(undisturbed / "data", tmp_path / "data")  # the scenes are the same bytes; their test is elsewhere
+def test_three_kills_leave_the_same_leaderboard(checkout, undisturbed, out):
+    shutil.copytree(undisturbed / "data", out / "data")  # the scenes are the same bytes; their test is elsewhere
     for records in (1, 6, 12):
-        process = subprocess.Popen(
-            command(tmp_path), cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = warm.start(*arguments(out), cwd=checkout)
         deadline = time.monotonic() + 240
-        while len(list(tmp_path.glob("runs/**/record.json"))) < records and time.monotonic() < deadline:
+        while len(list(out.glob("runs/**/record.json"))) < records and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.is_alive(), "the run ended before it could be killed"
         time.sleep(0.2)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    done = subprocess.run(command(tmp_path), cwd=checkout, capture_output=True, text=True, check=False)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    done = warm.benchmark(*arguments(out), cwd=checkout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kept from before" in done.stdout
-    pd.testing.assert_frame_equal(scores_of(tmp_path), scores_of(undisturbed))
+    pd.testing.assert_frame_equal(scores_of(out), scores_of(undisturbed))

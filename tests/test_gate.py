@@ -4,14 +4,12 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from patch_factory import HLS5, bands, make_part, toa_and_mask
+from patch_factory import make_part
 from record_factory import REALISTIC, Spec, factorial, make_plan
 
-from benchmark import feature_health, gate, patchset, permuted, planner, record, splits, tables
-from benchmark.api import Context
+from benchmark import gate, permuted, record, tables
 from benchmark.gate import suspects
 from benchmark.lines import lines
-from benchmark.plan import SOURCE
 from benchmark.record import FAILED, PROBABILITIES, VALIDATION
 from benchmark.scores import confusion, histogram
 
@@ -242,49 +240,3 @@ def test_a_suspect_row_has_no_rank_and_is_told_of(tmp_path):
     _, page = tables.write_leaderboard(frame, tmp_path)
     (told,) = [line for line in page.read_text().splitlines() if line.startswith("- **lightgbm**: suspect: ")]
     assert "its probability is the same in every pixel (2 of 2 seeds); it does not beat threshold-band" in told
-
-
-def test_health_of_features():
-    rng = np.random.default_rng(0)
-    sound = rng.normal(size=(4, 8, 8, 16)) + 5 * (np.arange(16) == 3)  # one channel dwarfs the others
-    whole = feature_health.health(sound)
-    assert whole["feature rank"] > 10
-    assert whole["feature spread"] > 0.8
-    assert feature_health.health(np.broadcast_to(sound[:1], sound.shape))["feature rank"] == 0  # of place alone
-    line = rng.normal(size=(4, 8, 8, 1)) * rng.normal(size=16)
-    assert feature_health.health(line)["feature rank"] == pytest.approx(1, abs=0.01)
-    assert feature_health.health(10 + 0.01 * sound)["feature spread"] < gate.LEAST_SPREAD
-
-
-def test_what_goes_wrong_with_features_is_a_fact_and_no_failure():
-    class Broken:
-        def embed(self, images, ctx):
-            raise ValueError("no")
-
-    images = make_part(n=3).images
-    assert feature_health.facts(Broken(), images, Context()) == {"feature rank": "failed: ValueError: no"}
-    assert feature_health.facts(object(), images, Context()) == {}
-
-
-def test_the_algorithm_that_made_the_label_is_marked(tmp_path):
-    store = tmp_path / "own.zarr"
-    attrs = {"sensor": "test", "label_source": "any of two tests", "label_bands": ["swir_1"], "licence": "none"}
-    attrs |= {"maps": {"slstr_basic": ["green", "swir_1"]}, "label_maps": ["slstr_basic"]}
-    parts = {"train": ["p0"], "val": ["p1"], "test": ["p2"]}
-    with patchset.PatchWriter(store, bands(HLS5), attrs) as writer:
-        for scene in range(3):
-            toa, mask = toa_and_mask(1, 32, HLS5, seed=scene)
-            time = np.datetime64(f"2024-07-0{scene + 1}T10:00:00", "s")
-            writer.append([f"p{scene}"], f"s{scene}", toa, mask, {"slstr_basic": mask}, time)
-    splits.write(splits.from_parts(store, parts), splits.split_path(store))
-    asked = planner.Asked(("slstr-basic", "lightgbm"), str(store), "smoke", bands="all", out=tmp_path, trials=0)
-    plan = planner.make(asked, lambda done, total: None)
-    assert {cell.row: cell.circular for cell in plan.cells} == {
-        "slstr-basic": (SOURCE, "swir_1"),
-        "lightgbm": ("swir_1",),
-    }
-    frame = tables.leaderboard(plan, tmp_path)
-    shown = {tables.marked(row, told) for row, told in zip(frame["row"], frame["circular"], strict=True)}
-    assert shown == {"slstr-basic ‡", "lightgbm †"}
-    assert [told[:14] for told in tables.circles(frame)] == ["‡ label source", "† circular: it"]
-    assert tables.circles(frame)[1].endswith("(swir_1)")

@@ -15,13 +15,7 @@ TIMES = {"step_s", "step_flop", "flop_per_s", "matmul_flop_per_s", "mfu"}
 PEAKS = {"vram_load", "vram_forward", "vram_backward", "vram_step"}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small arrays gain nothing by threads, and threads wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def facts_of(network, epochs, device="cpu", size=8, batch=2):

@@ -1,15 +1,18 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from patch_factory import make_part
+from record_factory import Spec, make_plan
 
-from benchmark import label_noise, planner, splits
-from benchmark.api import CLEAR, CLOUD, IGNORE, Row, UserError
+from benchmark import label_noise, permuted, planner, splits
+from benchmark.api import CLEAR, CLOUD, IGNORE, Row, UserError, digest
 from benchmark.fitting import Bench, fit
 from benchmark.label_noise import canonical, treat
+from benchmark.plan import Plan, from_json
 
 TREATMENTS = ("permuted", "flip-0.2", "shift-3")
 
@@ -141,3 +144,15 @@ def test_the_command_refuses_a_treatment_that_there_is_not(store, tmp_path):
     with pytest.raises(UserError, match="treatments are"):
         planner.make(planner.Asked(("majority",), str(store), "smoke", out=tmp_path, labels="shuffled"), print)
     assert label_noise.GRAMMAR.startswith(label_noise.PERMUTED)
+
+
+def test_labels_enter_the_key_only_where_they_are_treated(tmp_path):
+    cell = make_plan(tmp_path, [Spec("majority", "floor")]).cells[0]
+    data = (cell.fingerprint, cell.split, cell.bands)
+    assert cell.key == digest(1, cell.code, cell.weights, data, cell.seed, "cpu", asdict(cell.budget), ())
+    assert len({cell.key, permuted.twin(cell).key, replace(cell, labels="shift-1").key}) == 3
+    plan = Plan("name", (cell, permuted.twin(cell)), tmp_path, tmp_path)
+    told = json.loads(json.dumps(plan.to_json()))
+    assert from_json(told) == plan
+    del told["cells"][0]["labels"]
+    assert from_json(told) == plan  # a plan from before

@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 from benchmark.api import IGNORE, Band, Budget, Context, Images, Part, UserError
 from models import _loop, _loop_step, _train, _unet, unet
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small arrays gain nothing by threads, and threads wait for each other on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_part(count=6, size=(32, 32), bands=2, seed=0, invalid=0.0):

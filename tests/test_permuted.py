@@ -1,7 +1,6 @@
 """What rows know without labels, and who is suspect for it."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +8,7 @@ from test_gate import alter, cells_of, found, made, noise, only, true
 
 from benchmark import cell as cells
 from benchmark import gate, permuted, planner, record, report
-from benchmark.api import digest
 from benchmark.lines import lines
-from benchmark.plan import Plan, from_json
 from benchmark.record import PROBABILITIES
 
 
@@ -84,15 +81,3 @@ def test_real_rows_have_no_skill_on_permuted_labels(store, tmp_path):
     alter(plain, tmp_path, "lightgbm", true, labels=True)
     (reason,) = only(plain, tmp_path, ("lightgbm", False))
     assert "trained on permuted labels" in reason
-
-
-def test_labels_enter_the_key_only_where_they_are_treated(tmp_path):
-    cell = made(tmp_path).cells[0]
-    data = (cell.fingerprint, cell.split, cell.bands)
-    assert cell.key == digest(1, cell.code, cell.weights, data, cell.seed, "cpu", asdict(cell.budget), ())
-    assert len({cell.key, permuted.twin(cell).key, replace(cell, labels="shift-1").key}) == 3
-    plan = Plan("name", (cell, permuted.twin(cell)), tmp_path, tmp_path)
-    told = json.loads(json.dumps(plan.to_json()))
-    assert from_json(told) == plan
-    del told["cells"][0]["labels"]
-    assert from_json(told) == plan  # a plan from before
