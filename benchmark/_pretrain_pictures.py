@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark._composite import composite
 from benchmark.api import Band
-from benchmark.plots import canvas
+from benchmark.views.plots import canvas
 
 TILE = 2.2  # inches
 HIDDEN = (150, 150, 150)

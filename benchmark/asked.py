@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark import splits, suites
+from benchmark import splits
 from benchmark.api import UserError
 from benchmark.measure import cuda_devices
 from benchmark.profiles import MANY, PROFILES, Profile
+from benchmark.studies import suites
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from benchmark import arms, bands, catalog, suites
+from benchmark import bands, catalog
 from benchmark.api import Row
 from benchmark.cli_views import console
 from benchmark.profiles import PROFILES
-from benchmark.suite_cost import ASSUMED, cost
+from benchmark.studies import arms, suites
+from benchmark.studies.suite_cost import ASSUMED, cost
 
 
 def rows(names: Sequence[str]) -> None:

@@ -12,8 +12,8 @@ from benchmark.api import NotRun, UserError
 from benchmark.cli_verbs import Device, WeightsDir, user_errors
 
 if TYPE_CHECKING:
-    from benchmark.predict import Outcome
-    from benchmark.trained import Model
+    from benchmark.masks.predict import Outcome
+    from benchmark.masks.trained import Model
 
 Folder = Annotated[Path, typer.Option(help="Folder that the masks are put into.", file_okay=False)]
 Results = Annotated[Path, typer.Option(help="Output folder of `run`.", file_okay=False, resolve_path=True)]
@@ -43,7 +43,8 @@ def predict(
     device: Device = None,
 ) -> None:
     """Write the cloud masks of whole products, as CF NetCDF, with a model that `run` has trained."""
-    from benchmark import cli_views, planner, trained
+    from benchmark import cli_views, planner
+    from benchmark.masks import trained
 
     folder = Path(method)
     if _is_row(method) or not folder.is_dir():
@@ -77,18 +78,18 @@ def _is_row(name: str) -> bool:
 
 def _one(model: Model, product: Path, out: Path, count: str, cog: bool, quicklook: bool, fresh: bool) -> str:
     """Write all that is asked for of one product; return a line about it."""
-    from benchmark import predict as work
     from benchmark.cli_making import progress_bar
+    from benchmark.masks import predict as work
 
     ds = work.open_product(model, product)
     with progress_bar(f"{count} {product.name}") as progress:
         outcome = work.predict(model, ds, out, fresh, progress)
     if cog:
-        from benchmark._mask_file import write_cog
+        from benchmark.masks._mask_file import write_cog
 
         write_cog(outcome.path, outcome.path.with_suffix(".tif"))
     if quicklook:
-        from benchmark._quicklook import draw
+        from benchmark.masks._quicklook import draw
 
         draw(model, ds, outcome.path, outcome.path.with_suffix(".png"))
     return _line(outcome)

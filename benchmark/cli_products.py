@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from benchmark import _simulated_products
 from benchmark.api import UserError
 from benchmark.cli_data import app
 from benchmark.cli_verbs import Scheduler, spread, user_errors
+from benchmark.cluster import _simulated_products
 from benchmark.sources import Search
 
 PRODUCTS = Path("results/products")

@@ -12,11 +12,12 @@ from pathlib import Path
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmark import _urls, arms, cli_views, optimism, planner, record, root, runner, splits, tune
+from benchmark import _urls, cli_views, optimism, planner, record, root, runner, splits, tune
 from benchmark._files import alone
 from benchmark.cli_verbs import spread
 from benchmark.cli_views import console
 from benchmark.plan import Plan
+from benchmark.studies import arms
 
 STYLE = {record.OK: "green", record.NOT_RUN: "yellow", record.FAILED: "red", record.TIMEOUT: "red"}
 

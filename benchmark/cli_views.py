@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from benchmark import arms, planner
+from benchmark import planner
 from benchmark.api import UserError
 from benchmark.plan import Plan, read, read_arms
 from benchmark.record import write_json
+from benchmark.studies import arms
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from benchmark.lines import Line
+    from benchmark.views.lines import Line
 
 ARMS = ".arms"  # ending of a file that names the plans of a suite
 console = Console()
@@ -32,7 +33,8 @@ def views(plans: Sequence[Plan], out: Path, tracking_uri: str | None) -> None:
     The output folder holds the views of the last plan, `reports/` in it those of every plan, and `studies/` those of
     suites. Of an arm there is the leaderboard alone: `report` with its name draws the rest.
     """
-    from benchmark import arm_tables, evidence, lines
+    from benchmark import evidence
+    from benchmark.views import arm_tables, lines
 
     for store, fingerprint, truth in {(p.store, cell.fingerprint, cell.truth(out)) for p in plans for cell in p.cells}:
         evidence.complete(store, fingerprint, truth)
@@ -42,11 +44,11 @@ def views(plans: Sequence[Plan], out: Path, tracking_uri: str | None) -> None:
     else:
         frames = {plan.name: _of_plan(plan, out, found[plan.name]) for plan in plans}
     if plans[0].suite and (len(plans) > 1 or not plans[0].arm):  # a single arm has no page of its own
-        from benchmark import study_report
+        from benchmark.studies import study_report
 
         console.print(f"suite {plans[0].suite}: {study_report.write(plans, out, frames, found)}")
     if len(plans) == 1:
-        from benchmark import across
+        from benchmark.views import across
 
         across.write_across(out)
     _push(plans, out, tracking_uri, frames)
@@ -54,7 +56,7 @@ def views(plans: Sequence[Plan], out: Path, tracking_uri: str | None) -> None:
 
 def _of_plan(plan: Plan, out: Path, found: Sequence[Line]) -> DataFrame:
     """Write all views of a plan and return its leaderboard."""
-    from benchmark import report, tables
+    from benchmark.views import report, tables
 
     frame = tables.leaderboard(plan, out, found)
     page = report.write_report(plan, out, frame, found)
@@ -66,8 +68,8 @@ def _of_plan(plan: Plan, out: Path, found: Sequence[Line]) -> DataFrame:
 
 def _keep_apart(plan: Plan, out: Path) -> None:
     """Copy the views of a plan, which the next plan's will replace, into a folder of its name."""
-    from benchmark import arm_tables
-    from benchmark.views import FILES
+    from benchmark.views import arm_tables
+    from benchmark.views.derived import FILES
 
     folder = arm_tables.emptied(plan, out)
     for path in (path for pattern in (*FILES, "plots", "report.html") for path in out.glob(pattern)):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark import arms, bands, catalog, data, label_noise, leaks, patchset, splits, suites, weights
+from benchmark import bands, catalog, data, label_noise, leaks, patchset, splits, weights
 from benchmark.api import NotRun, Row, UserError, digest
 from benchmark.asked import Asked, profile, profile_name
 from benchmark.circularity import circular, missing_maps
@@ -16,6 +16,7 @@ from benchmark.plan import Cell, Plan
 from benchmark.profiles import Profile
 from benchmark.record import write_json
 from benchmark.sources import Progress, Spread
+from benchmark.studies import arms, suites
 
 LONGEST = 31  # characters that bands add to the name of a plan
 
@@ -112,7 +113,7 @@ def _prepared(spec: str, numbers: Profile, out: Path, progress: Progress, spread
     """Return name and store of the data set, or of several with + between them."""
     if "+" not in spec or Path(spec).exists():
         return data.prepare(spec, numbers, out, progress, spread)
-    from benchmark import _joined
+    from benchmark.studies import _joined
 
     return _joined.prepare(spec, numbers, out, progress, spread)
 

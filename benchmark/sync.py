@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmark import tables, track
+from benchmark import track
 from benchmark.plan import Plan
 from benchmark.record import FILE
+from benchmark.views import tables
 
 
 def push_all(plans: Sequence[Plan], out: Path, uri: str | None, said: Callable[[str], None]) -> None:

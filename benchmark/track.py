@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark import _urls
 from benchmark.api import UserError, digest
-from benchmark.lines import COSTS, FACTS, INTERVAL, OUTLINE, Line, values
 from benchmark.plan import Cell, Plan
 from benchmark.record import FILE, NOT_RUN, OK, Record, read
-from benchmark.report import flatten
 from benchmark.scores import PROBABILITY_SCORES, SCORES
-from benchmark.tables import leaderboard, write_leaderboard
+from benchmark.views.lines import COSTS, FACTS, INTERVAL, OUTLINE, Line, values
+from benchmark.views.report import flatten
+from benchmark.views.tables import leaderboard, write_leaderboard
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

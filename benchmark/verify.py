@@ -11,13 +11,13 @@ import numpy as np
 
 from benchmark import catalog, patchset, planner, record, runner, splits
 from benchmark._files import checksum
-from benchmark._patch_store import patch_hash
 from benchmark.api import UserError
+from benchmark.patchset._store import patch_hash
 from benchmark.plan import Cell, Plan, cell_from_json, readable
 from benchmark.record import OK, PROBABILITIES, VALIDATION, Record
-from benchmark.report import flatten
 from benchmark.runner import Step
 from benchmark.scores import scores
+from benchmark.views.report import flatten
 
 MOMENT = ("load", "workers")  # of an environment: they decide no number
 

@@ -25,9 +25,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmark import ROOT, arm_tables, cluster, lines, record, splits, study_report
+from benchmark import ROOT, cluster, record, splits
 from benchmark.api import digest
 from benchmark.plan import Plan
+from benchmark.studies import study_report
+from benchmark.views import arm_tables, lines
 
 sys.path.append(str(ROOT / "tests"))
 from record_factory import REALISTIC, Scene, make_cell, make_scene, write_ok, write_truth
@@ -98,7 +100,7 @@ def _run(plans: list[Plan], out: Path, asked: argparse.Namespace) -> None:
 
 def _install(seconds: float) -> None:
     """Put the stub in the place of the run, in a worker."""
-    from benchmark import _dask_worker
+    from benchmark.cluster import _dask_worker
 
     _dask_worker.attempt = partial(_stub, seconds)
 

@@ -12,8 +12,8 @@ from time import perf_counter
 import numpy as np
 
 from baselines import _pixels
-from benchmark import predict, trained
 from benchmark.api import Images
+from benchmark.masks import predict, trained
 
 STRIPE, ROUNDS = 256, 2
 

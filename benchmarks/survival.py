@@ -27,9 +27,9 @@ import psutil
 
 from benchmark import cluster, planner, record, runner
 from benchmark.api import digest
-from benchmark.lines import COSTS, FACTS
 from benchmark.plan import from_json
-from benchmark.tables import leaderboard
+from benchmark.views.lines import COSTS, FACTS
+from benchmark.views.tables import leaderboard
 
 ROWS = ("majority", "threshold", "threshold-band", "naive-bayes", "lightgbm")
 EQUAL = (

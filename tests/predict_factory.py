@@ -6,8 +6,9 @@ import netCDF4
 import numpy as np
 import product_factory
 
-from benchmark import catalog, planner, trained
+from benchmark import catalog, planner
 from benchmark.api import Row
+from benchmark.masks import trained
 from benchmark.plan import Plan
 
 

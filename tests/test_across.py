@@ -1,4 +1,4 @@
-"""Tests of benchmark/across.py."""
+"""Tests of benchmark/views/across.py."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from scipy.stats import friedmanchisquare
 
-from benchmark import _comparison_plot
-from benchmark.across import across, leaderboards, read_leaderboard, write_across
 from benchmark.plan import Plan
 from benchmark.planner import save
-from benchmark.tables import ranked
+from benchmark.views import _comparison_plot
+from benchmark.views.across import across, leaderboards, read_leaderboard, write_across
+from benchmark.views.tables import ranked
 from tests.record_factory import Spec, make_cell
 
 ROWS = {"unet": 0.8, "lightgbm": 0.7, "majority": 0.4, "threshold": 0.5}

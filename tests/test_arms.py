@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from patch_factory import HLS5, bands, toa_and_mask
 
-from benchmark import _arm_domain, _arm_train, _coarser, arms, patchset, planner, splits
+from benchmark import patchset, planner, splits
 from benchmark.api import CLEAR, CLOUD, IGNORE, UserError
 from benchmark.patchset import PatchWriter
+from benchmark.studies import _arm_domain, _arm_train, _coarser, arms
 
 QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ATTRIBUTES = {"sensor": "test", "label_source": "constructed", "label_bands": [], "licence": "none"}

@@ -1,4 +1,4 @@
-"""Tests of benchmark/calibration.py, benchmark/calibration_table.py and benchmark/_calibration_plot.py."""
+"""Tests of benchmark/calibration.py, benchmark/views/calibration_table.py and benchmark/views/_calibration_plot.py."""
 
 from __future__ import annotations
 

@@ -10,14 +10,14 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from benchmark import calibration as fits
-from benchmark._calibration_plot import before_and_after
 from benchmark.api import IGNORE
 from benchmark.calibration import BEFORE, ISOTONIC, KINDS
-from benchmark.calibration_table import ALL, COLUMNS, calibration, counts_at, strata, tell, write_calibration
-from benchmark.lines import lines
 from benchmark.record import PROBABILITIES, VALIDATION
 from benchmark.scores import confusion, histogram, reliability
-from benchmark.tables import leaderboard
+from benchmark.views._calibration_plot import before_and_after
+from benchmark.views.calibration_table import ALL, COLUMNS, calibration, counts_at, strata, tell, write_calibration
+from benchmark.views.lines import lines
+from benchmark.views.tables import leaderboard
 from tests.record_factory import Spec, make_plan, make_scene, smooth
 from tests.test_calibration import plain_ece
 

@@ -1,4 +1,4 @@
-"""Tests of benchmark/cards.py."""
+"""Tests of benchmark/views/cards.py."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from benchmark import record, splits
-from benchmark._card_sections import worst_patches
-from benchmark.cards import write_cards
-from benchmark.lines import INTERVAL, lines
 from benchmark.record import OK, PROBABILITIES, Record
-from benchmark.strata_table import completed, strata_table
-from benchmark.tables import leaderboard
+from benchmark.views._card_sections import worst_patches
+from benchmark.views.cards import write_cards
+from benchmark.views.lines import INTERVAL, lines
+from benchmark.views.strata_table import completed, strata_table
+from benchmark.views.tables import leaderboard
 from tests.record_factory import REALISTIC, Spec, make_plan
 
 SPECS = [
@@ -175,8 +175,8 @@ def test_the_same_records_give_the_same_bytes_and_cards_of_other_plans_go(writte
 
 
 def test_tiles_show_the_mask_and_where_it_errs():
-    from benchmark._worst_plot import Sample
-    from benchmark.gallery import COLOURS
+    from benchmark.views._worst_plot import Sample
+    from benchmark.views.gallery import COLOURS
 
     truth = np.array([[0, 0, 1, 1, 255]], np.uint8)
     cloud = np.array([[False, True, False, True, True]])

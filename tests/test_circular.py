@@ -3,8 +3,9 @@
 import numpy as np
 from patch_factory import HLS5, bands, toa_and_mask
 
-from benchmark import patchset, planner, splits, tables
+from benchmark import patchset, planner, splits
 from benchmark.plan import SOURCE
+from benchmark.views import tables
 
 
 def test_the_algorithm_that_made_the_label_is_marked(tmp_path):

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark import arm_tables, cli_views, evidence, lines, track
+from benchmark import cli_views, evidence, track
 from benchmark.api import UserError
+from benchmark.views import arm_tables, lines
 from tests.test_study_table import make_arm
 
 

@@ -14,9 +14,11 @@ from types import SimpleNamespace
 import pytest
 from record_factory import Spec, make_cell, make_plan
 
-from benchmark import _dask_worker, cluster, host, planner, record, runner, tables, verify
-from benchmark._agenda import Agenda
+from benchmark import cluster, host, planner, record, runner, verify
 from benchmark.api import Budget, UserError
+from benchmark.cluster import _dask_worker
+from benchmark.cluster._agenda import Agenda
+from benchmark.views import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 # Rows that end their worker, or never end; and a command that runs them on two workers.
@@ -203,7 +205,7 @@ class Fake:
 
 
 def runs_of(fake, out, *plans, stale=None):
-    from benchmark._dask_runs import Runs
+    from benchmark.cluster._dask_runs import Runs
 
     todo = {task.cells[0].name: task for task in runner.tasks(plans)}
     return Runs(fake, out, Agenda(todo, out), stale or {}, 0)
@@ -235,7 +237,7 @@ def test_a_worker_with_a_device_of_its_own_calls_it_the_first(tmp_path):
 
 
 def test_runs_wait_for_a_worker_and_one_that_none_can_take_is_told(tmp_path, monkeypatch):
-    from benchmark import _dask_runs
+    from benchmark.cluster import _dask_runs
 
     monkeypatch.setattr(_dask_runs, "LOOK", 0.0)
     rows = [Spec(f"unet{number}", "cnn", device="cuda:0") for number in range(9)]

@@ -1,4 +1,4 @@
-"""Tests of benchmark/comparisons.py, benchmark/_resampling.py and benchmark/_comparison_plot.py."""
+"""Tests of benchmark/views/comparisons.py, benchmark/views/_resampling.py and benchmark/views/_comparison_plot.py."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ import pytest
 from PIL import Image
 from statsmodels.stats.multitest import multipletests
 
-from benchmark import _probability_draws
-from benchmark._comparison_plot import critical_difference, ties
 from benchmark.boundary import SCORES as BOUNDARY_SCORES
-from benchmark.comparisons import BEST, COLUMNS, CONTROL, SCORE_COLUMNS, compare, intervals, tables, write_comparisons
-from benchmark.lines import lines
 from benchmark.plan import from_json
 from benchmark.scores import PROBABILITY_SCORES, SCORES, histogram, probability_scores
-from benchmark.tables import leaderboard, pivot, write_leaderboard
-from benchmark.tables import ties as told_ties
+from benchmark.views import _probability_draws
+from benchmark.views._comparison_plot import critical_difference, ties
+from benchmark.views.comparisons import (
+    BEST,
+    COLUMNS,
+    CONTROL,
+    SCORE_COLUMNS,
+    compare,
+    intervals,
+    tables,
+    write_comparisons,
+)
+from benchmark.views.lines import lines
+from benchmark.views.tables import leaderboard, pivot, write_leaderboard
+from benchmark.views.tables import ties as told_ties
 from tests.record_factory import Spec, make_plan
 
 SEEDS = (0, 1, 2)

@@ -1,4 +1,4 @@
-"""Tests of benchmark/pairs.py, benchmark/effects.py and benchmark/_effects_plot.py."""
+"""Tests of benchmark/views/pairs.py, benchmark/views/effects.py and benchmark/views/_effects_plot.py."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from benchmark import record
-from benchmark._effects_plot import against, forest
-from benchmark.effects import COLUMNS, MEAN, effects, resampled, tell, write_effects
-from benchmark.lines import lines
-from benchmark.pairs import AGAINST, EFFECT, pairs
-from benchmark.tables import leaderboard
+from benchmark.views._effects_plot import against, forest
+from benchmark.views.effects import COLUMNS, MEAN, effects, resampled, tell, write_effects
+from benchmark.views.lines import lines
+from benchmark.views.pairs import AGAINST, EFFECT, pairs
+from benchmark.views.tables import leaderboard
 from tests.record_factory import Spec, factorial, make_plan
 
 

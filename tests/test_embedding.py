@@ -1,4 +1,4 @@
-"""Tests of benchmark/embedding.py and benchmark/_embedding_plot.py."""
+"""Tests of benchmark/embedding.py and benchmark/views/_embedding_plot.py."""
 
 from dataclasses import replace
 
@@ -7,12 +7,13 @@ import pytest
 from patch_factory import HLS5, bands, make_images, make_part, toa_and_mask
 from PIL import Image
 
-from benchmark import _embedding_plot, embedding, patchset
+from benchmark import embedding, patchset
 from benchmark.api import CLOUD, IGNORE, Budget, Context
 from benchmark.embedding import Stratum
-from benchmark.lines import lines
-from benchmark.plots import DPI
-from benchmark.tables import leaderboard
+from benchmark.views import _embedding_plot
+from benchmark.views.lines import lines
+from benchmark.views.plots import DPI
+from benchmark.views.tables import leaderboard
 from tests.record_factory import Spec, make_plan
 
 CONTEXT = Context(budget=Budget(batch=4))

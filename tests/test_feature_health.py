@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from patch_factory import make_part
 
-from benchmark import feature_health, gate
+from benchmark import feature_health
 from benchmark.api import Context
+from benchmark.views import gate
 
 
 def test_health_of_features():

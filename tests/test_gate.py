@@ -7,11 +7,12 @@ import pytest
 from patch_factory import make_part
 from record_factory import REALISTIC, Spec, factorial, make_plan
 
-from benchmark import gate, permuted, record, tables
-from benchmark.gate import suspects
-from benchmark.lines import lines
+from benchmark import record
 from benchmark.record import FAILED, PROBABILITIES, VALIDATION
 from benchmark.scores import confusion, histogram
+from benchmark.views import gate, permuted, tables
+from benchmark.views.gate import suspects
+from benchmark.views.lines import lines
 
 FLOOR = Spec("majority", "floor")
 BAND = Spec(gate.SINGLE_BAND, "threshold", 1.3)

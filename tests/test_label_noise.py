@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from patch_factory import make_part
 from record_factory import Spec, make_plan
 
-from benchmark import label_noise, permuted, planner, splits
+from benchmark import label_noise, planner, splits
 from benchmark.api import CLEAR, CLOUD, IGNORE, Row, UserError, digest
 from benchmark.fitting import Bench, fit
 from benchmark.label_noise import canonical, treat
 from benchmark.plan import Plan, from_json
+from benchmark.views import permuted
 
 TREATMENTS = ("permuted", "flip-0.2", "shift-3")
 

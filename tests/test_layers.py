@@ -40,11 +40,8 @@ HEAVY = {
 }
 CONTRACTS = {"benchmark.api"}
 DATA_CONTRACTS = CONTRACTS | {"benchmark.granule", "benchmark.patchset", "benchmark.sources", "benchmark.splits"}
-VIEWS = {
-    *("tables", "plots", "gallery", "report", "track", "effects", "pairs", "comparisons", "cards", "published", "gate"),
-    *("calibration_table", "strata_table", "shape_table", "optimism", "views"),
-    *("study_table", "study_report", "across", "sync"),
-}
+PLANNING = {"suites", "suite_cost", "_joined"}  # of studies: what comes before a run
+MAKING = {"runner", "cell", "catalog", "tune", "fitting", "data"}  # what runs methods and opens pixels
 
 
 def name_of(path):
@@ -87,12 +84,15 @@ def test_imports_point_one_way(path):
         assert all(name in DATA_CONTRACTS or name.startswith(own) for name in found), found
     else:
         assert not any(name.startswith(("baselines", "models", "datasets")) for name in found), found
-        if stem in VIEWS:
-            assert not found & {
-                f"benchmark.{name}" for name in ("runner", "cell", "catalog", "tune", "fitting", "data")
-            }
+        inside = path.relative_to(ROOT).parts[1]
+        if inside in ("views", "studies") or stem in ("track", "sync", "optimism"):
+            allowed = {"benchmark.data", "benchmark.catalog"} if stem in PLANNING else set()
+            assert not (found & {f"benchmark.{name}" for name in MAKING}) - allowed, found
         if stem in ("cell", "fitting", "tune", "features", "measure"):
-            assert not found & {f"benchmark.{name}" for name in VIEWS | {"runner", "planner", "cli"}}
+            assert not found & {"benchmark.runner", "benchmark.planner", "benchmark.cli", "benchmark.track"}
+            assert not any(name.startswith(("benchmark.views", "benchmark.studies")) for name in found), found
+        if inside == "views":
+            assert not any(name.startswith(("benchmark.studies", "benchmark.cluster")) for name in found), found
 
 
 @pytest.mark.parametrize(

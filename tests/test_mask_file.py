@@ -13,9 +13,10 @@ from hypothesis.extra import numpy as hnp
 from product_factory import granule
 from rasterio.transform import GCPTransformer
 
-from benchmark import _mask_facts, _mask_file, catalog, predict, trained
-from benchmark._mask_file import STEP, MaskWriter, pack, provenance, write_cog
+from benchmark import catalog
 from benchmark.api import UserError
+from benchmark.masks import _mask_facts, _mask_file, predict, trained
+from benchmark.masks._mask_file import STEP, MaskWriter, pack, provenance, write_cog
 
 TIME = datetime(2024, 7, 1, 10, 1, 30, tzinfo=UTC)
 
@@ -202,7 +203,7 @@ def test_a_mask_without_places_is_no_geotiff(tmp_path):
 def test_quicklook_shows_the_mask(written, model, tmp_path):
     from matplotlib.image import imread
 
-    from benchmark import _quicklook
+    from benchmark.masks import _quicklook
 
     outcome, product = written
     ds = product.isel(band=[list(product.role.values).index(band.role) for band in model.bands])

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from patch_factory import HLS5, bands, toa_and_mask
 
-from benchmark import data, patchset, planner, splits, strata, tables
+from benchmark import data, patchset, planner, splits, strata
 from benchmark.api import UserError
 from benchmark.plan import from_json
+from benchmark.views import tables
 
 LABEL_BANDS = ["swir_1", "F9"]  # F9 is not among the bands of the set
 MAPS = {"slstr_basic": ["green", "swir_1"]}

@@ -12,10 +12,10 @@ from record_factory import Spec, make_plan
 from test_study_table import make_arm
 
 from benchmark import cli_views, planner, verify
-from benchmark.across import leaderboards
 from benchmark.api import UserError
 from benchmark.plan import from_json, read, readable
-from benchmark.study_table import gather, study
+from benchmark.studies.study_table import gather, study
+from benchmark.views.across import leaderboards
 
 
 @pytest.fixture

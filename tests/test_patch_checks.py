@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as array_strategy
 
 from benchmark import patchset
-from benchmark._patch_checks import check_patch
 from benchmark.api import BRIGHTNESS_TEMPERATURE, CLOUD, IGNORE, REFLECTANCE, Band, UserError
+from benchmark.patchset._checks import check_patch
 
 BANDS = (
     Band("S1", "GREEN", 0.554, REFLECTANCE),

@@ -7,9 +7,10 @@ import pytest
 from test_gate import alter, cells_of, found, made, noise, only, true
 
 from benchmark import cell as cells
-from benchmark import gate, permuted, planner, record, report
-from benchmark.lines import lines
+from benchmark import planner, record
 from benchmark.record import PROBABILITIES
+from benchmark.views import gate, permuted, report
+from benchmark.views.lines import lines
 
 
 def test_skill_from_permuted_labels_is_suspect(tmp_path):

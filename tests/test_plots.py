@@ -1,4 +1,4 @@
-"""Tests of benchmark/plots.py and benchmark/gallery.py."""
+"""Tests of benchmark/views/plots.py and benchmark/views/gallery.py."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmark import plots
-from benchmark._labels import name_points
 from benchmark.api import CLOUD, IGNORE
-from benchmark.gallery import COLOURS, choose_methods, choose_patches, gallery, tile
-from benchmark.lines import lines
-from benchmark.plots import DPI, FAMILIES, PLOTS, WIDTH, best_lines, canvas, look
-from benchmark.tables import leaderboard
+from benchmark.views import plots
+from benchmark.views._labels import name_points
+from benchmark.views.gallery import COLOURS, choose_methods, choose_patches, gallery, tile
+from benchmark.views.lines import lines
+from benchmark.views.plots import DPI, FAMILIES, PLOTS, WIDTH, best_lines, canvas, look
+from benchmark.views.tables import leaderboard
 from tests.record_factory import REALISTIC, Spec, make_plan
 
 PICTURES = {**PLOTS, "gallery": gallery}

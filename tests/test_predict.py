@@ -12,8 +12,9 @@ import xarray as xr
 from patch_factory import make_images
 from predict_factory import ROWS, masks, model, nothing
 
-from benchmark import _mask_facts, catalog, cell, granule, predict, trained
+from benchmark import catalog, cell, granule
 from benchmark.api import Context, UserError
+from benchmark.masks import _mask_facts, predict, trained
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,10 @@ import pytest
 from patch_factory import HLS5, bands
 from predict_factory import ROWS, Brightness, Witness, masks, model, nothing, plan_of
 
-from benchmark import _mask_facts, artifacts, catalog, predict, record, trained
+from benchmark import artifacts, catalog, record
 from benchmark import bands as sets
 from benchmark.api import UserError, Weights
+from benchmark.masks import _mask_facts, predict, trained
 
 
 @pytest.fixture(autouse=True)

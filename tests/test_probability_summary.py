@@ -11,10 +11,10 @@ from record_factory import Spec, make_plan
 
 from benchmark import probability_summary
 from benchmark.api import IGNORE
-from benchmark.lines import lines
 from benchmark.probability_summary import FILE, summary
 from benchmark.scores import PROBABILITY_SCORES, histogram, probability_scores
-from benchmark.tables import leaderboard
+from benchmark.views.lines import lines
+from benchmark.views.tables import leaderboard
 
 
 @pytest.fixture

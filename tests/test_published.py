@@ -1,4 +1,4 @@
-"""Tests of benchmark/published.py and of results/published.csv."""
+"""Tests of benchmark/views/published.py and of results/published.csv."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import fields, replace
 import pytest
 
 from benchmark.api import UserError
-from benchmark.published import BESIDE, CONTEXT, Published, beside, context, read, write_published
-from benchmark.tables import leaderboard
+from benchmark.views.published import BESIDE, CONTEXT, Published, beside, context, read, write_published
+from benchmark.views.tables import leaderboard
 from tests.record_factory import Spec, make_plan
 
 LINE = {field.name: "" for field in fields(Published)} | {

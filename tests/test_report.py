@@ -1,4 +1,4 @@
-"""Tests of benchmark/report.py."""
+"""Tests of benchmark/views/report.py."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from benchmark import report
 from benchmark._files import replacing
 from benchmark.record import PROBABILITIES, VALIDATION
-from benchmark.report import CAPTIONS, PICTURES, flatten, write_report
 from benchmark.scores import histogram
-from benchmark.tables import leaderboard
-from benchmark.views import FILES
+from benchmark.views import report
+from benchmark.views.derived import FILES
+from benchmark.views.report import CAPTIONS, PICTURES, flatten, write_report
+from benchmark.views.tables import leaderboard
 from tests.record_factory import REALISTIC, Spec, factorial, make_plan
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
@@ -182,9 +182,9 @@ def test_flatten():
 
 def test_views_start_fast_and_need_no_inference():
     code = (
-        "import sys, benchmark.report, benchmark.track; heavy = {'torch', 'sklearn', 'mlflow', 'matplotlib', 'seaborn',"
-        "'pandas', 'scipy', 'optuna', 'lightgbm', 'xarray', 'rich', 'jinja2', 'benchmark.cell', 'benchmark.runner',"
-        "'benchmark.catalog', 'benchmark.tune'}; sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
+        "import sys, benchmark.views.report, benchmark.track; heavy = {'torch', 'sklearn', 'mlflow', 'matplotlib',"
+        "'seaborn', 'pandas', 'scipy', 'optuna', 'lightgbm', 'xarray', 'rich', 'jinja2', 'benchmark.cell',"
+        "'benchmark.runner', 'benchmark.catalog', 'benchmark.tune'}; sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 from record_factory import REALISTIC, Spec, make_plan
 
-from benchmark import _budget_plot, record, spending
-from benchmark._budget_plot import budget, tracks
-from benchmark.lines import lines
+from benchmark import record, spending
 from benchmark.record import FAILED, Record
-from benchmark.report import _conditions
-from benchmark.tables import leaderboard
+from benchmark.views import _budget_plot
+from benchmark.views._budget_plot import budget, tracks
+from benchmark.views.lines import lines
+from benchmark.views.report import _conditions
+from benchmark.views.tables import leaderboard
 
 LAPS = {"fit": [1.0, 2.0], "encode": [4.0], "validate": [8.0], "predict": [100.0], "tune": [3.0]}
 

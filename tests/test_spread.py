@@ -11,8 +11,9 @@ import pytest
 from slstr_factory import of_day
 from typer.testing import CliRunner
 
-from benchmark import _dask_pieces, _dask_worker, _simulated_products, cli, cli_data, cluster, patchset
+from benchmark import cli, cli_data, cluster, patchset
 from benchmark.api import UserError
+from benchmark.cluster import _dask_pieces, _dask_worker, _simulated_products
 from benchmark.sources import Request
 from datasets import _granule_pieces, simulated, simulated_hls, slstr
 from datasets.simulator.product_frame import draw

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from benchmark import boundary, evidence, fraction, record, recount, scores, spectrum, strata
-from benchmark._strata_plot import _alarms, _cloud, _name, _scene, heatmap
-from benchmark.lines import lines
-from benchmark.shape_table import shape_table, write_shapes
 from benchmark.strata import Stratum
-from benchmark.strata_table import COLUMNS, FEWEST, completed, strata_table, write_strata
-from benchmark.tables import leaderboard
+from benchmark.views._strata_plot import _alarms, _cloud, _name, _scene, heatmap
+from benchmark.views.lines import lines
+from benchmark.views.shape_table import shape_table, write_shapes
+from benchmark.views.strata_table import COLUMNS, FEWEST, completed, strata_table, write_strata
+from benchmark.views.tables import leaderboard
 from tests.record_factory import Spec, make_plan
 
 SPECS = [

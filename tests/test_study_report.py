@@ -1,4 +1,4 @@
-"""Tests of benchmark/study_report.py and of the pictures and sentences of a study."""
+"""Tests of benchmark/studies/study_report.py and of the pictures and sentences of a study."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmark import _study_pair_plot, _study_plot, cli_views
-from benchmark._study_words import FEW, listed
-from benchmark.study_report import write
+from benchmark import cli_views
+from benchmark.studies import _arm_plot, _pair_plot
+from benchmark.studies._words import FEW, listed
+from benchmark.studies.study_report import write
 from tests.test_study_table import ROWS, make_arm, noisy, sensors, transfer
 
 
@@ -20,7 +21,7 @@ from tests.test_study_table import ROWS, make_arm, noisy, sensors, transfer
 def texts(monkeypatch):
     """Return all texts of the pictures that a test draws, by file name."""
     seen = {}
-    for module in (_study_plot, _study_pair_plot):
+    for module in (_arm_plot, _pair_plot):
         whole = module.canvas
 
         def watched(path, *args, whole=whole):
@@ -89,7 +90,7 @@ def test_of_many_rows_a_picture_names_as_many_as_can_be_read(tmp_path, texts):
     plans = [make_arm(tmp_path, {"epochs": one}, {row: noisy(top) for row, top in rows.items()}) for one in (15, 50)]
     page_of(plans, tmp_path)
     named = [text for text in texts["curves"] if re.fullmatch(r"0\.\d{3}  \S+", text)]
-    assert len(named) == _study_plot.CURVES
+    assert len(named) == _arm_plot.CURVES
     assert any("unet" in one for one in named)
     assert any("lightgbm" in one for one in named)
     assert any("12 of 22 rows" in text for text in texts["curves"])
@@ -97,11 +98,11 @@ def test_of_many_rows_a_picture_names_as_many_as_can_be_read(tmp_path, texts):
 
 def test_names_stand_in_order_and_apart():
     wanted = [0.9, 0.89, 0.885, 0.2, 0.19, 0.01]
-    places = _study_plot.spread(wanted, 0.1)
+    places = _arm_plot.spread(wanted, 0.1)
     assert (np.diff(places) <= -0.1 + 1e-9).all()
     assert 0 <= min(places) <= max(places) <= 1
-    assert _study_plot.spread([0.9, 0.5], 0.1) == [0.9, 0.5]
-    assert np.diff(_study_plot.spread([0.5] * 30, 0.1)) == pytest.approx(-1 / 29)
+    assert _arm_plot.spread([0.9, 0.5], 0.1) == [0.9, 0.5]
+    assert np.diff(_arm_plot.spread([0.5] * 30, 0.1)) == pytest.approx(-1 / 29)
 
 
 def test_bands_are_a_heat_map_of_differences(tmp_path, texts):
@@ -126,7 +127,7 @@ def test_bands_are_a_heat_map_of_differences(tmp_path, texts):
 
 
 def test_of_many_arms_the_heat_map_shows_those_that_differ_most(tmp_path, texts, monkeypatch):
-    monkeypatch.setattr(_study_plot, "COLUMNS", 2)
+    monkeypatch.setattr(_arm_plot, "COLUMNS", 2)
     levels = {"hls": 0.7, "study": 0.62, "five": 0.7, "all": 0.55}
     plans = [
         make_arm(tmp_path, {"bands": one}, {"unet": noisy(level, phase=i)})

@@ -1,4 +1,4 @@
-"""Tests of benchmark/study_table.py, benchmark/_study_draws.py, _study_contrasts.py and _study_confusers.py."""
+"""Tests of benchmark/studies/study_table.py, benchmark/_draws.py, _contrasts.py and _confuser_rates.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import pandas as pd
 import pytest
 
 from benchmark import record, splits, stats
-from benchmark._study_confusers import ALARM, MISS, confusers
-from benchmark._study_contrasts import (
+from benchmark.api import digest
+from benchmark.plan import Plan
+from benchmark.record import FAILED, OK, Record
+from benchmark.scores import jaccard
+from benchmark.studies._confuser_rates import ALARM, MISS, confusers
+from benchmark.studies._contrasts import (
     BELOW,
     ITSELF,
     MEAN,
@@ -26,13 +30,9 @@ from benchmark._study_contrasts import (
     references,
     to_first,
 )
-from benchmark._study_draws import Stack, draw, estimate, interval, mean_of, shared
-from benchmark.api import digest
-from benchmark.arms import words
-from benchmark.plan import Plan
-from benchmark.record import FAILED, OK, Record
-from benchmark.scores import jaccard
-from benchmark.study_table import COLUMNS, doubted, gather, readable, study, without_score, write_study
+from benchmark.studies._draws import Stack, draw, estimate, interval, mean_of, shared
+from benchmark.studies.arms import words
+from benchmark.studies.study_table import COLUMNS, doubted, gather, readable, study, without_score, write_study
 from tests.record_factory import Spec, make_cell
 
 PIXELS = 10**6

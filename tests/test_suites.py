@@ -3,9 +3,10 @@ from dataclasses import asdict
 
 import pytest
 
-from benchmark import arms, catalog, planner, record, splits, suite_cost, suites
+from benchmark import catalog, planner, record, splits
 from benchmark.api import UserError
 from benchmark.profiles import PROFILES
+from benchmark.studies import arms, suite_cost, suites
 
 TOML = """
 title = "Two rows"

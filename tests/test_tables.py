@@ -1,4 +1,4 @@
-"""Tests of benchmark/lines.py and benchmark/tables.py."""
+"""Tests of benchmark/views/lines.py and benchmark/views/tables.py."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sklearn.metrics import (
 
 from benchmark import boundary, record
 from benchmark.api import IGNORE
-from benchmark.lines import COLUMNS, MISSING, histogram_of, lines
 from benchmark.plan import Plan
-from benchmark.tables import fit_facts, leaderboard, pivot, summary, write_leaderboard
+from benchmark.views.lines import COLUMNS, MISSING, histogram_of, lines
+from benchmark.views.tables import fit_facts, leaderboard, pivot, summary, write_leaderboard
 from tests.record_factory import REALISTIC, WEIGHTS_ABSENT, Spec, factorial, make_plan
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import _tiling
-from benchmark._tiling import Window, blend, by_stripe, by_tile, sweep
+from benchmark.masks import _tiling
+from benchmark.masks._tiling import Window, blend, by_stripe, by_tile, sweep
 
 
 class Product:

@@ -12,8 +12,8 @@ import pytest
 
 from benchmark import _urls, record, sync, track
 from benchmark.api import UserError
-from benchmark.report import write_report
-from benchmark.tables import leaderboard, write_leaderboard
+from benchmark.views.report import write_report
+from benchmark.views.tables import leaderboard, write_leaderboard
 from tests.record_factory import Spec, make_plan
 
 SPECS = [

@@ -1,0 +1,1 @@
+"""Cloud masks of whole products by a trained row."""

@@ -1,0 +1,1 @@
+"""Suites: what a study varies, its arms, and the page over them."""

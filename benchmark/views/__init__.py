@@ -1,0 +1,1 @@
+"""What people read, derived from records alone: tables, statistics, pictures, the report."""
