@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmark import patchset
+from benchmark import _arm_domain, patchset
 from benchmark.api import ELEVATION
 from benchmark.sources import Request
 from datasets import _relief_ground, _relief_scene, _relief_sky, simulated, simulated_relief
@@ -240,6 +240,10 @@ def test_the_patch_set_is_sound_and_the_same_for_any_number_of_processes(tmp_pat
         assert ds.band.values.tolist() == [*(band.name for band in simulated.BANDS), "elevation"]
         assert ds.quantity.values[-1] == ELEVATION
         assert ds.terrain.attrs["flag_meanings"] == "lowland hills mountains"
+        most = [np.bincount(codes.ravel()).argmax() for codes in ds.terrain.values]
+    zones = _arm_domain.attribute(tmp_path / "one.zarr", "terrain")
+    assert zones == tuple(relief.ZONES[code] for code in most)
+    assert len(set(zones)) > 1
 
 
 def test_versions_follow_the_request_and_the_code(tmp_path, monkeypatch):
