@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from benchmark.api import BRIGHTNESS_TEMPERATURE, Band
+from benchmark.api import BRIGHTNESS_TEMPERATURE, ELEVATION, Band
 
 # EUMETSAT's natural colour first: water cloud is white, ice cloud and snow are cyan, vegetation is green.
 COMPOSITES = (("SWIR_1", "NIR_NARROW", "RED"), ("RED", "GREEN", "BLUE"))
@@ -22,7 +22,8 @@ def channels(bands: Sequence[Band]) -> tuple[int, ...]:
     colour = next((names for names in COMPOSITES if set(names) <= set(roles)), None)
     if colour:
         return tuple(roles.index(role) for role in colour)
-    return (next((roles.index(role) for role in INFRARED if role in roles), 0),)
+    measured = [place for place, band in enumerate(bands) if band.quantity != ELEVATION]
+    return (next((roles.index(role) for role in INFRARED if role in roles), measured[0]),)
 
 
 def kelvin_range(patches: Sequence[np.ndarray], bands: Sequence[Band]) -> tuple[float, float]:

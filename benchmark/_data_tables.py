@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 from rich.table import Table
 
-from benchmark.api import CLEAR, CLOUD, IGNORE, REFLECTANCE
+from benchmark.api import BRIGHTNESS_TEMPERATURE, CLEAR, CLOUD, ELEVATION, IGNORE, REFLECTANCE
 from benchmark.patchset import Arrays
 from benchmark.splits import PARTS, Split
 
+UNITS = {REFLECTANCE: "fraction", BRIGHTNESS_TEMPERATURE: "K", ELEVATION: "m"}
 SAMPLE = 64
 SHOWN = 8
 
@@ -41,8 +42,8 @@ def _bands(arrays: Arrays) -> Table:
     rows = _sample(arrays)
     for channel, band in enumerate(arrays.bands):
         ranks = np.nanpercentile(arrays.toa[rows, channel], (1, 50, 99))
-        unit = "fraction" if band.quantity == REFLECTANCE else "K"
-        table.add_row(band.name, band.role, unit, f"{band.wavelength:.3f}", *(f"{rank:.4g}" for rank in ranks))
+        wavelength = f"{band.wavelength:.3f}" if band.wavelength else ""
+        table.add_row(band.name, band.role, UNITS[band.quantity], wavelength, *(f"{rank:.4g}" for rank in ranks))
     if len(rows) < len(arrays.ids):
         table.caption = f"values of {len(rows)} patches"
     return table

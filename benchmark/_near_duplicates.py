@@ -9,6 +9,8 @@ from itertools import combinations
 import numpy as np
 from scipy.ndimage import minimum_filter, uniform_filter
 
+from benchmark.api import ELEVATION
+
 GRID = 32  # cells a side of the small image that stands for a patch
 REACH = 2  # cells that the filter looks to each side
 CLIP = 3.0  # robust deviations: one cloud in a clear sky, or one coast, must not decide alone
@@ -50,17 +52,19 @@ def small_images(toa: Sequence[np.ndarray] | np.ndarray, rows: Sequence[int], un
 
     Means over cells, less what their surroundings tell of them (twice less the mean over 3 by 3 cells: gradients and
     glint, which any two seas under one sun share, are smooth), less rows' and columns' medians (a sensor's stripes);
-    outliers are clipped. What is left is texture, and where there is none the noise, which differs.
+    outliers are clipped. What is left is texture, and where there is none the noise, which differs. Elevation is left
+    out: one place in two weathers is no copy.
     """
+    measured = [place for place, unit in enumerate(units) if unit != ELEVATION]
     size = toa[rows[0]].shape[1:]
     down, across = (_cells(side, min(GRID, min(size) // 2)) for side in size)
-    found = np.stack([_cell_means(np.asarray(toa[row]), down, across) for row in rows])
+    found = np.stack([_cell_means(np.asarray(toa[row])[measured], down, across) for row in rows])
     images, valid = found[:, :-1], found[:, -1:] > 0.5
     for _ in range(2):
         images = images - uniform_filter(images, (0, 0, 3, 3), mode="nearest")
     judged = minimum_filter(valid, (0, 0, 2 * REACH + 1, 2 * REACH + 1), mode="constant", cval=0)
     inside = np.where(judged, images, np.nan)[..., REACH:-REACH, REACH:-REACH]
-    return _unit(_clipped(inside), units)
+    return _unit(_clipped(inside), [units[place] for place in measured])
 
 
 def _cells(size: int, count: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Contracts between the harness, the methods and the data sets. Imports nothing of ours.
 
-Shapes: n patches, b bands, y rows, x columns. Reflectance is a fraction normalised by cos(sun zenith),
-brightness temperature is in kelvin, an invalid pixel is NaN in every band and IGNORE in the mask.
+Shapes: n patches, b bands, y rows, x columns. Reflectance is a fraction normalised by cos(sun zenith), brightness
+temperature is in kelvin, elevation in metres; an invalid pixel is NaN in every band and IGNORE in the mask.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 CLEAR, CLOUD, IGNORE = 0, 1, 255
-REFLECTANCE, BRIGHTNESS_TEMPERATURE = "reflectance", "brightness_temperature"
+REFLECTANCE, BRIGHTNESS_TEMPERATURE, ELEVATION = "reflectance", "brightness_temperature", "elevation"
 
-# Role -> central wavelength in um of the SLSTR band that plays it (BLUE and NIR of Landsat-8 OLI).
+# Role -> central wavelength in um of the SLSTR band that plays it (BLUE and NIR of Landsat-8 OLI); 0 for none.
 ROLES = {
     "BLUE": 0.482,
     "GREEN": 0.554,
@@ -31,6 +31,7 @@ ROLES = {
     "BT_37": 3.742,
     "BT_11": 10.854,
     "BT_12": 12.023,
+    "ELEVATION": 0.0,
 }
 HLS_ROLES = ("BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")
 
@@ -45,7 +46,7 @@ class NotRun(Exception):
 
 @dataclass(frozen=True)
 class Band:
-    """One band: its name in the product, the role it plays, wavelength in um, and its quantity."""
+    """One band: its name in the product, the role it plays, wavelength in um (0 for elevation), and its quantity."""
 
     name: str
     role: str
@@ -62,8 +63,7 @@ class Images:
         bands: the selected bands, in the order that `read` gives them.
         channels: position of each selected band in `toa`.
         index: position of each selected patch in `toa` and the other sequences.
-        time: datetime64[s], NaT where unknown.
-        lat, lon, sun_zenith: degrees, NaN where unknown.
+        time, lat, lon, sun_zenith: datetime64[s] and degrees, NaT and NaN where unknown.
         maps: by name, one (y, x) uint8 array a patch, 255 where unknown: what the row may see besides the bands.
             `land` (1 land, 0 water) is known beforehand; masks of others (1 cloud) go to the rows that are these masks.
         source: hash of the content of `toa`.

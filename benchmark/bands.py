@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.api import HLS_ROLES, ROLES, Band, UserError
+from benchmark.api import ELEVATION, HLS_ROLES, ROLES, Band, UserError
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class BandSet:
 
 
 FIVE = HLS_ROLES[1:]
+NINE = ("GREEN", "RED", "NIR_NARROW", "CIRRUS", "SWIR_1", "SWIR_2", "BT_37", "BT_11", "BT_12")
 FIXED = {
     "study": BandSet(
         "what the study fed Prithvi: S2 S2 S3 S5 S5 S6 as BLUE GREEN RED NIR_NARROW SWIR_1 SWIR_2",
@@ -39,6 +40,7 @@ FIXED = {
     ),
     "study-slides": BandSet("what the study's slides say: OLCI's Oa04 as BLUE, and S1 S2 S3 S5 S6", HLS_ROLES),
     "five": BandSet("the bands of SLSTR that Prithvi knows, each in its own role: S1 S2 S3 S5 S6", FIVE, FIVE),
+    "nine": BandSet("the bands of SLSTR, each in its own role, and no elevation: S1 to S9", NINE, NINE),
 }
 SETS = {
     "hls": "bands whose role Prithvi knows, as far as they are there: " + ", ".join(HLS_ROLES),
@@ -57,7 +59,7 @@ def choose(bands: Sequence[Band], spec: str) -> tuple[str, ...]:
         spec: what the user typed.
 
     Raises:
-        UserError: a band or role that is not there, or a role that two bands would play.
+        UserError: a band or role that is not there, a role that two bands would play, or nothing that shows a cloud.
     """
     if spec == "all":
         return tuple(band.name for band in bands)
@@ -66,7 +68,8 @@ def choose(bands: Sequence[Band], spec: str) -> tuple[str, ...]:
     if spec in FIXED:
         return _fixed(bands, spec)
     entries = tuple(dict.fromkeys(_entry(bands, text.strip()) for text in spec.split(",")))
-    played(bands, entries)
+    if all(band.quantity == ELEVATION for _, band in played(bands, entries)):
+        raise UserError(f"bands {spec} hold nothing that a sensor measured; add some that it did")
     return entries
 
 
@@ -107,6 +110,8 @@ def _entry(bands: Sequence[Band], text: str) -> str:
         )
     if "=" in text and role not in {*ROLES, *(band.role for band in bands)}:
         raise UserError(f"there is no role '{role}' for band '{name}' to play; roles are {', '.join(ROLES)}")
+    if role and (known[name].quantity == ELEVATION) != (role == "ELEVATION"):
+        raise UserError(f"band '{name}' cannot play {role}: elevation plays ELEVATION, and nothing else does")
     return _written(known[name], role or known[name].role)
 
 
@@ -115,12 +120,13 @@ def _written(band: Band, role: str) -> str:
 
 
 def shortly(spec: str) -> str:
-    """Return a list of roles as what it adds to the five bands or leaves out of them; any other spec as it is."""
+    """Return a list of roles as what it adds to nine or five bands or leaves out of five; any other spec as it is."""
     roles = spec.split(",")
-    more, fewer = ([role for role in one if role not in other] for one, other in ((roles, FIVE), (FIVE, roles)))
+    name, known = ("nine", NINE) if set(NINE) <= set(roles) else ("five", FIVE)
+    more, fewer = ([role for role in one if role not in other] for one, other in ((roles, known), (known, roles)))
     if set(more) - set(ROLES) or len(fewer) > 2 or not (more or fewer):
         return spec
-    return " ".join(["five", *(f"+ {role}" for role in more), *(f"- {role}" for role in fewer)])
+    return " ".join([name, *(f"+ {role}" for role in more), *(f"- {role}" for role in fewer)])
 
 
 def true_name(entry: str) -> str:

@@ -2,9 +2,9 @@
 
 A granule is an `xarray.Dataset` of Dask arrays on (y, x), y along and x across the track:
 
-- `toa` (band, y, x) float32: reflectance as a fraction normalised by cos(sun zenith), or brightness temperature in K;
-  NaN where a band has no valid measurement. Coordinates of a band: `band` (name), `role`, `wavelength` (um) and
-  `quantity`.
+- `toa` (band, y, x) float32: reflectance as a fraction normalised by cos(sun zenith), brightness temperature in K, or
+  elevation in m; NaN where a band has no valid value. Coordinates of a band: `band` (name), `role`, `wavelength` (um; 0
+  for elevation) and `quantity`.
 - `lat`, `lon`, `sun_zenith`, `view_zenith` (y, x) float32, degrees; view zenith is 0 at nadir and never negative.
 - optional `mask` (y, x) uint8: 0 clear, 1 cloud, 255 ignore.
 - any other variable (y, x) uint8 is a map (listed in attribute `maps`) or a stratum, with CF flag_values and

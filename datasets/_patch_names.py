@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from benchmark.api import BRIGHTNESS_TEMPERATURE, REFLECTANCE, ROLES, Band, UserError
+from benchmark.api import BRIGHTNESS_TEMPERATURE, ELEVATION, REFLECTANCE, ROLES, Band, UserError
 
 # <timestamp>_<index>_<size>, names of the EUMETSAT study; and <biome>_<scene>_<tile>.
 TIMESTAMP = re.compile(r"(?P<scene>(?P<time>\d{8}(?:T?\d{6})?))_\d+_\d+")
@@ -29,6 +29,7 @@ ALIASES = {
     "S7": "BT_37",
     "S8": "BT_11",
     "S9": "BT_12",
+    "DEM": "ELEVATION",
 }
 
 
@@ -105,4 +106,5 @@ def _band(name: str) -> Band:
     if role not in ROLES:
         known = ", ".join((*ROLES, *ALIASES))
         raise UserError(f"band '{name}' has no known role; name the bands in order, bands=..., from {known}")
-    return Band(name, role, ROLES[role], BRIGHTNESS_TEMPERATURE if role.startswith("BT_") else REFLECTANCE)
+    measured = BRIGHTNESS_TEMPERATURE if role.startswith("BT_") else REFLECTANCE
+    return Band(name, role, ROLES[role], ELEVATION if role == "ELEVATION" else measured)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from benchmark.api import BRIGHTNESS_TEMPERATURE, REFLECTANCE, Band, UserError
+from benchmark.api import BRIGHTNESS_TEMPERATURE, ELEVATION, REFLECTANCE, Band, UserError
 
 # Rows of a Dask block: a stripe of patches of the usual size is whole blocks.
 ROWS = 224
@@ -30,6 +30,7 @@ BANDS = {
         Band("F2", "BT_11_FIRE", 10.854, BRIGHTNESS_TEMPERATURE),
     )
 }
+HEIGHT = Band("elevation", "ELEVATION", 0.0, ELEVATION)  # known beforehand, and on every grid
 DEFAULT = tuple(f"S{number}" for number in range(1, 10))
 
 
@@ -52,24 +53,29 @@ def needed(band: str, view: str) -> tuple[str, ...]:
 
 
 def choose(product: Path, bands: Sequence[str], view: str) -> tuple[str, ...]:
-    """Return the names of the wanted bands, given by name or role; none stands for S1 to S9.
+    """Return the names of the wanted bands, given by name or role, `elevation` among them; none stands for S1 to S9.
 
     Raises:
-        UserError: an unknown or empty band name, or one that the product lacks in this view; an unknown view.
+        UserError: an unknown or empty band name, or one that the product lacks in this view; an unknown view; elevation
+            without a band that was measured.
     """
     if view not in VIEWS:
         raise UserError(f"there is no view '{view}'; views are {', '.join(VIEWS)}")
     there = [band for band in BANDS if (product / band_file(band, VIEWS[view])).exists()]
     if not there:
         raise UserError(f"{product.name} holds no band in {view} view")
-    roles = {band.role: name for name, band in BANDS.items()}
+    roles = {band.role: band.name for band in (*BANDS.values(), HEIGHT)}
     wanted = [roles.get(band, band) for band in bands or DEFAULT]
     if not all(wanted):
         raise UserError("one of the bands has an empty name; bands are named with commas between them, as in S1,S8")
-    unknown = next((band for band in wanted if band not in BANDS), None)
+    measured = [band for band in wanted if band != HEIGHT.name]
+    unknown = next((band for band in measured if band not in BANDS), None)
     if unknown:
-        raise UserError(f"SLSTR has no band '{unknown}'; bands are {', '.join(BANDS)} and roles {', '.join(roles)}")
-    lacking = [band for band in wanted if band not in there]
+        known = ", ".join((*BANDS, HEIGHT.name))
+        raise UserError(f"SLSTR has no band '{unknown}'; bands are {known} and roles {', '.join(roles)}")
+    if not measured:
+        raise UserError("elevation alone shows no cloud; name bands that were measured with it, as in S1,S8,elevation")
+    lacking = [band for band in measured if band not in there]
     if lacking:
         raise UserError(
             f"{product.name} lacks {', '.join(lacking)} in {view} view; choose with --bands from {', '.join(there)}"

@@ -110,7 +110,7 @@ def _coordinates(product: Path, grid: str) -> tuple[dict[str, xr.DataArray], str
     ties = "geodetic_tx.nc"
     lat, lon = (np.deg2rad(_tie(product, ties, f"{name}_tx")) for name in names.values())
     directions = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-    both = _interpolated(product, grid, ties, directions, _lat_lon)
+    both = interpolated(product, grid, ties, directions, _lat_lon)
     return {"lat": both[0], "lon": both[1]}, f"interpolated between the tie points of {ties}"
 
 
@@ -118,7 +118,7 @@ def _zenith(product: Path, grid: str, kind: str) -> xr.DataArray:
     view, file = grid[1], f"geometry_t{grid[1]}.nc"
     zenith, azimuth = (np.deg2rad(_tie(product, file, f"{kind}_{name}_t{view}")) for name in ("zenith", "azimuth"))
     directions = np.stack([np.sin(zenith) * np.sin(azimuth), np.sin(zenith) * np.cos(azimuth), np.cos(zenith)], axis=-1)
-    return _interpolated(product, grid, file, directions, _zenith_angle)[0]
+    return interpolated(product, grid, file, directions, _zenith_angle)[0]
 
 
 def _tie(product: Path, file: str, name: str) -> np.ndarray:
@@ -137,14 +137,14 @@ def _tie_places(product: Path, grid: str, file: str) -> tuple[np.ndarray, np.nda
     return rows, columns
 
 
-def _interpolated(product: Path, grid: str, file: str, directions: np.ndarray, angles: Any) -> list[xr.DataArray]:
-    """Interpolate unit vectors (rows, columns, 3) of a tie grid; return the angles that a function makes of them."""
+def interpolated(product: Path, grid: str, file: str, vectors: np.ndarray, planes: Any) -> list[xr.DataArray]:
+    """Interpolate vectors (rows, columns, n) of a tie grid; return the planes that a function makes of them."""
     rows, columns = _tie_places(product, grid, file)
-    shared = dask.delayed(directions, traverse=False)
+    shared = dask.delayed(vectors, traverse=False)
     blocks = [
         da.from_delayed(
-            dask.delayed(_interpolate)(shared, rows[first : first + ROWS], columns, angles),
-            (len(angles(directions[0, 0])), min(ROWS, len(rows) - first), len(columns)),
+            dask.delayed(_interpolate)(shared, rows[first : first + ROWS], columns, planes),
+            (len(planes(vectors[0, 0])), min(ROWS, len(rows) - first), len(columns)),
             np.float32,
         )
         for first in range(0, len(rows), ROWS)

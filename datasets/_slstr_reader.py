@@ -15,12 +15,13 @@ import xarray as xr
 
 from benchmark.api import REFLECTANCE, UserError
 from benchmark.granule import BAND_COORDS
+from datasets import _slstr_elevation as elevation
 from datasets import _slstr_flags as flags
 from datasets import _slstr_geometry as geometry
 from datasets import _slstr_names as names
 from datasets import _slstr_radiometry as radiometry
 from datasets import _slstr_strata as strata
-from datasets._slstr_files import BANDS, VIEWS, band_file, choose, open_file, require
+from datasets._slstr_files import BANDS, HEIGHT, VIEWS, band_file, choose, open_file, require
 
 LICENCE = "Copernicus Sentinel data: free and open, attribution required"
 
@@ -37,7 +38,7 @@ def granule(product: Path, bands: Sequence[str] = (), view: str = "nadir") -> xr
 
     Args:
         product: the .SEN3 folder.
-        bands: names (S1 to S9, F1, F2) or roles; none stands for S1 to S9.
+        bands: names (S1 to S9, F1, F2, elevation) or roles; none stands for S1 to S9.
         view: "nadir" or "oblique".
 
     Raises:
@@ -48,7 +49,8 @@ def granule(product: Path, bands: Sequence[str] = (), view: str = "nadir") -> xr
     if not product.is_dir():
         raise UserError(f"{product} is not a folder")
     chosen = choose(product, bands, view)
-    fine = any(BANDS[band].quantity == REFLECTANCE for band in chosen)
+    measured = [band for band in chosen if band != HEIGHT.name]
+    fine = any(BANDS[band].quantity == REFLECTANCE for band in measured)
     grid, coarse = ("a" if fine else "i") + VIEWS[view], "i" + VIEWS[view]
     require(product, f"flags_{grid}.nc", f"flags_{coarse}.nc", f"geometry_t{VIEWS[view]}.nc")
     if fine and geometry.highest_sun(product, grid) > radiometry.SUN_LIMIT:
@@ -58,31 +60,41 @@ def granule(product: Path, bands: Sequence[str] = (), view: str = "nadir") -> xr
         )
     planes = geometry.planes(product, grid)
     index = geometry.coarse_index(product, grid, coarse) if fine else None
-    ds = planes.assign(toa=_toa(radiometry.load(product, chosen, view), planes["sun_zenith"], index))
+    layers = _layers(radiometry.load(product, measured, view), planes["sun_zenith"], index)
+    located = {"coordinates": planes.attrs["geolocation"], "coarse_pixels": index.source if index else "not used"}
+    if HEIGHT.name in chosen:
+        layers[HEIGHT.name], located["elevation"] = elevation.read(product, grid, index)
+    ds = planes.assign(toa=_toa({band: layers[band] for band in chosen}))
     bayes = flags.read(product, coarse)["bayes"]
     confidence = flags.read(product, grid)["confidence"]
     ds = ds.assign(strata.make(confidence, index.bring(bayes) if index else bayes, planes))
-    located = {"coordinates": planes.attrs["geolocation"], "coarse_pixels": index.source if index else "not used"}
-    provenance = {"view": view, "grid": grid, "geolocation": located, **radiometry.provenance(chosen, view)}
-    ds.attrs = _attributes(product, name, band_file(chosen[0], VIEWS[view]), provenance)
+    provenance = {"view": view, "grid": grid, "geolocation": located, **radiometry.provenance(measured, view)}
+    ds.attrs = _attributes(product, name, band_file(measured[0], VIEWS[view]), provenance)
     return ds
 
 
-def _toa(
+def _layers(
     measured: Mapping[str, xr.DataArray], sun_zenith: xr.DataArray, index: geometry.CoarseIndex | None
-) -> xr.DataArray:
-    """Stack bands on one grid, with the coordinates of a granule's bands."""
-    layers = []
+) -> dict[str, xr.DataArray]:
+    """Return bands on one grid, reflectance normalised."""
+    layers = {}
     for band, values in measured.items():
         if BANDS[band].quantity == REFLECTANCE:
             values = radiometry.normalise(values, sun_zenith)
         elif index:
             values = index.bring(values)
-        layers.append(values.drop_attrs())
-    coords: dict[str, Any] = {"band": list(measured)}
+        layers[band] = values
+    return layers
+
+
+def _toa(layers: Mapping[str, xr.DataArray]) -> xr.DataArray:
+    """Stack bands of one grid, with the coordinates of a granule's bands."""
+    table = {**BANDS, HEIGHT.name: HEIGHT}
+    coords: dict[str, Any] = {"band": list(layers)}
     for key in BAND_COORDS:
-        coords[key] = ("band", [getattr(BANDS[band], key) for band in measured])
-    return xr.concat(layers, "band", coords="minimal", compat="override").assign_coords(coords)
+        coords[key] = ("band", [getattr(table[band], key) for band in layers])
+    plain = [values.drop_attrs() for values in layers.values()]
+    return xr.concat(plain, "band", coords="minimal", compat="override").assign_coords(coords)
 
 
 def _attributes(product: Path, name: names.Name, file: str, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.api import Band, NotRun
+from benchmark.api import ELEVATION, Band, NotRun
 from models import _clay, _dofa, _prithvi, _registry, _scalemae, _terramind, _torchgeo
 from models._encoder import Encoder
 
@@ -34,6 +34,8 @@ def build(name: str, bands: Sequence[Band], *, coordinates: bool, seed: int, wei
         RuntimeError: the checkpoint does not give every tensor.
         UserError: there is no such name.
     """
+    if any(band.quantity == ELEVATION for band in bands):  # it has no wavelength, and no place among pretrained bands
+        raise NotRun(f"{name} takes what a sensor measured, and no elevation; choose other --bands")
     if name.startswith("prithvi_eo_"):
         return _prithvi.build(name, bands, coordinates=coordinates, seed=seed, weights=weights)
     if coordinates:  # TerraTorch's wrappers would take them and say nothing

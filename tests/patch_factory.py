@@ -5,7 +5,7 @@ Ground is dark in the visible and bright in the near infrared, and warm; cloud i
 
 import numpy as np
 
-from benchmark.api import BRIGHTNESS_TEMPERATURE, CLOUD, IGNORE, REFLECTANCE, ROLES, Band, Images, Part
+from benchmark.api import BRIGHTNESS_TEMPERATURE, CLOUD, ELEVATION, IGNORE, REFLECTANCE, ROLES, Band, Images, Part
 
 GROUND = {
     "BLUE": 0.08,
@@ -18,17 +18,21 @@ GROUND = {
     "BT_37": 296.0,
     "BT_11": 294.0,
     "BT_12": 293.0,
+    "ELEVATION": 800.0,
 }
-CLOUDY = dict.fromkeys(GROUND, 0.55) | {"CIRRUS": 0.02, "BT_37": 270.0, "BT_11": 255.0, "BT_12": 254.0}
+CLOUDY = dict.fromkeys(GROUND, 0.55) | {
+    "CIRRUS": 0.02,
+    "BT_37": 270.0,
+    "BT_11": 255.0,
+    "BT_12": 254.0,
+    "ELEVATION": 800.0,
+}
 HLS5 = ("GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")
 
 
 def bands(roles=HLS5):
-    thermal = ("BT_37", "BT_11", "BT_12")
-    return tuple(
-        Band(role.lower(), role, ROLES[role], BRIGHTNESS_TEMPERATURE if role in thermal else REFLECTANCE)
-        for role in roles
-    )
+    others = dict.fromkeys(("BT_37", "BT_11", "BT_12"), BRIGHTNESS_TEMPERATURE) | {"ELEVATION": ELEVATION}
+    return tuple(Band(role.lower(), role, ROLES[role], others.get(role, REFLECTANCE)) for role in roles)
 
 
 def blobs(rng, n, size):

@@ -43,7 +43,8 @@ class Make:
     """What a product is made of; constant scenes unless `texture` (share of the signal, random) says otherwise.
 
     Rows and columns are those of the 1 km grid. `displaced` shifts the measured places of 1 km pixels, in m; `below` is
-    the x of the nadir line, in m; `filled` gives flags a fill value, as some products have it.
+    the x of the nadir line, in m; `filled` gives flags a fill value, as some products have it; `heights` are the grids
+    whose geodetic files hold elevation.
     """
 
     rows: int = 24
@@ -59,6 +60,7 @@ class Make:
     below: float = 0.0
     filled: bool = False
     texture: float = 0.0
+    heights: tuple = ()
     name: str = NAME
 
     def write(self, folder: Path) -> Path:
@@ -152,6 +154,8 @@ class Make:
             with self.open(product / f"geodetic_{grid}.nc", grid) as nc:
                 for name, values in zip(("latitude", "longitude"), lat_lon(x, y), strict=True):
                     put(nc, f"{name}_{grid}", np.round(values * 1e6).astype("i4"), scale_factor=1e-6)
+                if grid in self.heights:
+                    put(nc, f"elevation_{grid}", elevation(x, y), fill=np.int16(FILL))
 
     def places(self, grid: str) -> tuple:
         """Return x (across, to the left) and y (along the track) of pixel centres in m."""
@@ -174,6 +178,8 @@ class Make:
         with self.open(product / "geodetic_tx.nc", "tx") as nc:
             for name, values in zip(("latitude", "longitude"), lat_lon(x, y), strict=True):
                 put(nc, f"{name}_tx", values)
+            if "tx" in self.heights:
+                put(nc, "elevation_tx", elevation(x, y), fill=np.int16(FILL))
 
     def _geometry(self, product: Path, view: str) -> None:
         x, _ = self._tie_places()
@@ -214,6 +220,11 @@ def lat_lon(x: np.ndarray, y: np.ndarray) -> tuple:
     """Return places near 10 degrees south, across the date line."""
     lat = -10 - (y - START * 1e3) / 111.2e3
     return lat, (180.1 - x / (111.2e3 * np.cos(np.deg2rad(lat))) + 180) % 360 - 180
+
+
+def elevation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return whole metres that rise by 10 m a km along the track and fall by 20 m a km to the left."""
+    return np.round(1200 + (y - START * 1e3) / 100 - x / 50).astype("i2")
 
 
 def legend(meanings: str, kind: str) -> dict:

@@ -26,8 +26,8 @@ from terratorch.registry import BACKBONE_REGISTRY
 from timm.models._manipulate import adapt_input_conv
 from torchgeo.models import resnet
 
-from benchmark.api import BRIGHTNESS_TEMPERATURE, Band, NotRun
-from models import _lora
+from benchmark.api import BRIGHTNESS_TEMPERATURE, ELEVATION, Band, NotRun
+from models import _encoders, _lora
 
 THERMAL = Band("S8", "BT_11", 10.854, BRIGHTNESS_TEMPERATURE)
 # Position of each SLSTR band among the 13 of Sentinel-2 level 1C: B3, B4, B8a, B10, B11, B12.
@@ -55,6 +55,13 @@ def test_maps_have_the_shape_that_the_encoder_declares_at_any_size(name):
         ]
         assert [tuple(one.shape) for one in maps] == expected
         assert all(torch.isfinite(one).all() for one in maps)
+
+
+@pytest.mark.parametrize("name", ["prithvi_eo_v2_tiny_tl", *NAMES])
+def test_elevation_reaches_no_backbone(name):
+    bands = (*SLSTR, Band("elevation", "ELEVATION", 0.0, ELEVATION))
+    with pytest.raises(NotRun, match="takes what a sensor measured, and no elevation"):
+        _encoders.build(name, bands, coordinates=False, seed=0, weights=None)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -131,6 +131,8 @@ def test_roles_count_in_the_key_and_circularity_is_of_the_true_band(tmp_path):
         ("GREEN,RED,NIR_NARROW,SWIR_1,SWIR_2,BT_11,BT_12", "five + BT_11 + BT_12"),
         ("RED,NIR_NARROW,SWIR_1,SWIR_2", "five - GREEN"),
         ("GREEN,RED,SWIR_1,SWIR_2,BT_11", "five + BT_11 - NIR_NARROW"),
+        ("GREEN,RED,NIR_NARROW,SWIR_1,SWIR_2,ELEVATION", "five + ELEVATION"),
+        (",".join([*sets.NINE, "ELEVATION"]), "nine + ELEVATION"),
         ("RED,CIRRUS", "RED,CIRRUS"),
         ("S1,S2,S3=BLUE", "S1,S2,S3=BLUE"),
         ("study", "study"),
@@ -138,3 +140,25 @@ def test_roles_count_in_the_key_and_circularity_is_of_the_true_band(tmp_path):
 )
 def test_a_list_of_roles_is_told_by_what_it_adds_and_leaves_out(spec, said):
     assert sets.shortly(spec) == said
+
+
+def test_elevation_is_in_no_set_but_all():
+    table = (*SLSTR, *bands(("ELEVATION",)))
+    assert sets.choose(table, "all")[-1] == "elevation"
+    for spec in ("hls", "five", "nine", "study", "shuffled"):
+        assert sets.choose(table, spec) == sets.choose(SLSTR, spec)
+    assert sets.choose(table, "nine") == tuple(band.name for band in SLSTR)
+    assert sets.choose(table, "five,ELEVATION".replace("five", ",".join(sets.FIVE)))[-1] == "elevation"
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("ELEVATION", "hold nothing that a sensor measured"),
+        ("S1,elevation=BLUE", "band 'elevation' cannot play BLUE"),
+        ("S1=ELEVATION", "band 'S1' cannot play ELEVATION"),
+    ],
+)
+def test_elevation_plays_its_own_role_and_never_alone(spec, sentence):
+    with pytest.raises(UserError, match=sentence):
+        sets.choose((*SLSTR, *bands(("ELEVATION",))), spec)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from benchmark import _near_duplicates as near
 from benchmark import leaks, patchset, splits
-from benchmark.api import REFLECTANCE, UserError
+from benchmark.api import ELEVATION, REFLECTANCE, UserError
 from benchmark.cli_data import app
 from benchmark.patchset import PatchWriter, Table
 
@@ -183,6 +183,13 @@ def test_a_copy_is_found_where_half_of_it_is_seen() -> None:
     toa[5] = toa[0]
     toa[:, :, 110:] = np.nan
     assert [pair[:2] for pair in near.pairs(toa, [range(3), range(3, 6)], [REFLECTANCE] * 5)] == [(0, 5)]
+
+
+def test_the_same_mountains_in_another_weather_are_no_copy() -> None:
+    toa, _ = toa_and_mask(6, SIZE, seed=3)
+    heights = np.concatenate([1000 * toa[1:2, :1].repeat(6, 0), toa], axis=1)
+    found = near.small_images(heights, range(6), [ELEVATION] + [REFLECTANCE] * 5)
+    assert np.array_equal(found, near.small_images(toa, range(6), [REFLECTANCE] * 5))
 
 
 def test_what_has_no_structure_is_like_nothing() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as array_strategy
 
 from benchmark import patchset
-from benchmark.api import BRIGHTNESS_TEMPERATURE, CLOUD, IGNORE, REFLECTANCE, Band, UserError
+from benchmark.api import BRIGHTNESS_TEMPERATURE, CLOUD, ELEVATION, IGNORE, REFLECTANCE, Band, UserError
 from benchmark.patchset._checks import check_patch
 
 BANDS = (
@@ -19,6 +19,7 @@ BANDS = (
     Band("S3", "NIR_NARROW", 0.868, REFLECTANCE),
     Band("S8", "BT_11", 10.854, BRIGHTNESS_TEMPERATURE),
 )
+HEIGHT = Band("elevation", "ELEVATION", 0.0, ELEVATION)
 ATTRS = {"sensor": "test", "label_source": "drawn", "label_bands": [], "licence": "none"}
 SIZE = 6
 
@@ -48,6 +49,12 @@ def with_pixel(channel: int, value: float) -> np.ndarray:
     toa = patch()[0]
     toa[0, channel, 0, 0] = value
     return toa
+
+
+def on_ground(metres: float) -> dict:
+    toa = patch()[0]
+    toa[:, 2] = metres
+    return {"bands": (*BANDS[:2], HEIGHT), "toa": toa}
 
 
 def with_label(value: int, every: bool = False) -> np.ndarray:
@@ -86,6 +93,11 @@ FAULTS = [
     ({"bands": (Band("S1", "GREEN", np.nan, REFLECTANCE),)}, r"band 'S1' has no wavelength"),
     ({"bands": (Band("S1", "GREEN", 0.5, "radiance"),)}, r"band 'S1' has quantity 'radiance'"),
     ({"bands": ()}, r"the patch set has no bands"),
+    ({"bands": (HEIGHT,)}, r"the patch set has no band that a sensor measured"),
+    ({"bands": (Band("dem", "ELEVATION", 0.5, REFLECTANCE),)}, r"'dem' is reflectance and has role ELEVATION"),
+    ({"bands": (Band("dem", "GREEN", 0.0, ELEVATION),)}, r"'dem' is elevation and has role GREEN"),
+    (on_ground(-9999), r"patch 'x', band 'elevation', holds elevation -9999, outside -600 to 9000 m"),
+    (on_ground(29029), r"patch 'x', band 'elevation', holds elevation 2.903e\+04, outside -600 to 9000 m"),
     ({"attrs": {"sensor": "x"}}, r"no attribute 'label_source'"),
     ({"attrs": ATTRS | {"label_bands": "S1"}}, r"'label_bands' must be a list"),
 ]
@@ -102,6 +114,16 @@ def test_an_unknown_role_is_allowed_with_a_wavelength(tmp_path: Path) -> None:
     bands = (*BANDS[:2], Band("F1", "FIRE_37", 3.742, BRIGHTNESS_TEMPERATURE))
     change(tmp_path / "set.zarr", bands=bands)
     assert patchset.arrays(tmp_path / "set.zarr").bands == bands
+
+
+@pytest.mark.parametrize("metres", [-430.0, 0.0, 8849.0])
+def test_elevation_stands_beside_what_was_measured_without_a_wavelength(tmp_path: Path, metres: float) -> None:
+    change(tmp_path / "set.zarr", **on_ground(metres))
+    arrays = patchset.arrays(tmp_path / "set.zarr")
+    assert arrays.bands == (*BANDS[:2], HEIGHT)
+    assert (arrays.toa[0, 2] == metres).all()
+    with patchset.open_store(tmp_path / "set.zarr") as ds:
+        patchset.validate(ds)
 
 
 @settings(max_examples=40, deadline=None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from benchmark.api import UserError
+from benchmark.api import ELEVATION, Band, UserError
 from datasets._patch_names import BIOME, TIMESTAMP, Name, compile_pattern, make_bands, read_name
 
 
@@ -44,6 +44,10 @@ def test_a_time_that_is_none_and_optional_groups() -> None:
     pattern = compile_pattern(r"(?P<scene>[a-z]+)(?:_(?P<time>[\d-]+))?")
     assert read_name("abc", pattern) == Name("abc", "NaT", "")
     assert read_name("abc_2021-08-27", pattern).time == "2021-08-27T00:00:00"
+
+
+def test_a_dem_is_elevation_in_metres() -> None:
+    assert make_bands(["S1", "dem"], ())[1] == Band("dem", "ELEVATION", 0.0, ELEVATION)
 
 
 def test_every_band_of_slstr_has_its_role() -> None:

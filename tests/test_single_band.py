@@ -3,7 +3,7 @@ import pytest
 from patch_factory import make_part
 
 from baselines.single_band import SingleBand
-from benchmark.api import Budget, Context, Part
+from benchmark.api import Budget, Context, NotRun, Part
 from benchmark.scores import confusion, ranking, scores
 
 CONTEXT = Context(budget=Budget(pixels=10**6))
@@ -32,3 +32,15 @@ def test_the_rule_is_on_record():
     told = {}
     SingleBand().fit(make_part(), make_part(), Context(fact=told.__setitem__))
     assert told["band"].split()[1] == "above"
+
+
+def test_elevation_is_no_band_to_cut():
+    """Even where it tells the truth, which a height never measured."""
+    part = make_part(roles=("GREEN", "ELEVATION"))
+    part.images.toa[:, 1] = np.where(part.truth == 1, 3000, 0)
+    told = {}
+    SingleBand().fit(part, part, Context(fact=told.__setitem__))
+    assert told["band"].startswith("GREEN ")
+    alone = make_part(roles=("ELEVATION",))
+    with pytest.raises(NotRun, match="give a band that a sensor measured"):
+        SingleBand().fit(alone, alone, CONTEXT)

@@ -16,6 +16,7 @@ from slstr_factory import (
     THERMAL,
     Make,
     change,
+    elevation,
     real_product,
 )
 
@@ -313,3 +314,46 @@ def test_real_oblique_view():
     ds = granule(real_product(), ["S8"], "oblique")
     assert ds["toa"].shape == (1, 1200, 900)
     assert float(np.abs(ds["view_zenith"] - 55).max()) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("heights", "grid", "off", "source"),
+    [
+        (("an", "in", "tx"), "an", 0, "geodetic_an.nc"),
+        (("in", "tx"), "an", 15, "geodetic_in.nc"),
+        (("tx",), "an", 1, "interpolated between the tie points of geodetic_tx.nc"),
+        (("an", "in", "tx"), "in", 0, "geodetic_in.nc"),
+        (("an", "tx"), "in", 1, "interpolated between the tie points of geodetic_tx.nc"),
+    ],
+)
+def test_elevation_comes_from_the_nearest_file_that_holds_it(tmp_path, heights, grid, off, source):
+    """In whole metres; the 1 km pixel of a 500 m pixel is up to half a step away on both axes: 5 + 10 m."""
+    made = Make(rows=8, bands=("S1", "S8"), heights=heights)
+    ds = granule(made.write(tmp_path), ["S1", "ELEVATION", "S8"] if grid == "an" else ["elevation", "S8"])
+    assert faults(ds) == []
+    band = ds.sel(band="elevation")
+    assert (str(band.role.values), str(band.quantity.values), float(band.wavelength)) == ("ELEVATION", "elevation", 0.0)
+    found, expected = band.toa.values, elevation(*made.places(grid))
+    assert np.abs(found - expected).max() <= off
+    assert np.ptp(expected) > 500
+    assert ds.attrs["provenance"]["geolocation"]["elevation"] == source
+    assert ds.band.values.tolist() == (["S1", "elevation", "S8"] if grid == "an" else ["elevation", "S8"])
+
+
+def test_elevation_that_is_not_known_is_nan(tmp_path):
+    product = small(tmp_path, "S8", heights=("in",))
+    change(product, "geodetic_in.nc", "elevation_in", (slice(2), slice(None)), FILL)
+    toa = granule(product, ["S8", "elevation"])["toa"].values
+    assert np.isnan(toa[1, :2]).all()
+    assert np.isfinite(toa[1, 2:]).all()
+
+
+def test_elevation_that_a_product_lacks_is_one_sentence(tmp_path):
+    product = small(tmp_path, "S1", "S8")
+    refuse(
+        "holds no elevation in any of geodetic_an.nc, geodetic_in.nc, geodetic_tx.nc; leave it out of --bands$",
+        product,
+        ["S1", "elevation"],
+    )
+    refuse("elevation alone shows no cloud", product, ["elevation"])
+    assert granule(product, ["S1", "S8"]).band.values.tolist() == ["S1", "S8"]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_cdt, label
 
 from benchmark import evidence, patchset, scores, strata
+from benchmark._composite import channels
 from benchmark.api import CLEAR, CLOUD, IGNORE
 from benchmark.evidence import keep
 from benchmark.strata import NONE, Stratum
@@ -194,6 +195,10 @@ def test_an_old_truth_gets_strata_of_its_own_data_only(store, tmp_path):
     assert evidence.read_strata(tmp_path) is None
     evidence.complete(store, arrays.fingerprint, tmp_path)
     assert evidence.read_strata(tmp_path)
+
+
+def test_no_picture_is_made_of_elevation():
+    assert channels(bands(("ELEVATION", "CIRRUS", "RED"))) == (1,)
 
 
 def test_truth_and_composites_are_kept_once(store, tmp_path):

@@ -209,16 +209,32 @@ def test_what_does_not_hold_any_more_is_removed(tmp_path):
     assert [path.name for path in folder.glob("plots/*")] == ["differences.png"]
 
 
-def test_transfer_with_another_axis_has_a_picture_for_each_of_its_values(tmp_path):
+def test_transfer_with_another_axis_tells_of_both_axes_and_has_a_picture_for_each_of_its_values(tmp_path):
     plans = [
-        make_arm(tmp_path, {"domain": f"{source} -> season=winter", "bands": bands}, {"unet": noisy(0.6 + 0.1 * i)})
-        for bands in ("hls", "hls, S7/S8")
-        for i, source in enumerate(("season!=winter", "all"))
+        make_arm(tmp_path, {"domain": f"{source} -> season=winter", "bands": bands}, {"unet": noisy(score)})
+        for bands, gain in (("hls", 0.0), ("hls, S7/S8", 0.05))
+        for source, score in (("season!=winter", 0.6 + gain), ("all", 0.7 + gain))
     ]
     folder, text = page_of(plans, tmp_path)
     assert sorted(path.name for path in folder.glob("plots/*")) == [
-        "transfer-bands-hls-S7-S8.png", "transfer-bands-hls.png"]  # fmt: skip
+        "differences-0.png", "differences-1.png", "transfer-bands-hls-S7-S8.png", "transfer-bands-hls.png"]  # fmt: skip
     assert "- bands hls, S7/S8: Tested on season=winter: trained without it, worse for unet +0.100" in text
+    for source in ("season!=winter", "all"):
+        assert f"- {source} -> season=winter: 'hls, S7/S8' against 'hls': better for unet +0.050" in text
+    differences = pd.read_csv(folder / "differences.csv")
+    assert set(differences["domain"]) == {"season!=winter -> season=winter", "all -> season=winter"}
+
+
+def test_halves_of_a_domain_are_not_held_against_each_other(tmp_path):
+    """They tested on other patches; the fold chooses these as the domain does."""
+    plans = [
+        make_arm(tmp_path, {"domain": f"{source} -> season=winter", "fold": fold}, {"unet": noisy(0.6)})
+        for source in ("season!=winter", "all")
+        for fold in (0, 1)
+    ]
+    folder, text = page_of(plans, tmp_path)
+    assert "against" not in text
+    assert not (folder / "differences.csv").exists()
 
 
 def test_a_study_without_records_is_a_page_that_says_so(tmp_path):

@@ -2,15 +2,15 @@
 
 A patch set is an `xarray.Dataset` in a Zarr store:
 
-- `toa` (patch, band, y, x) float32: reflectance as a fraction normalised by cos(sun zenith), or brightness temperature
-  in K; an invalid pixel is NaN in every band.
+- `toa` (patch, band, y, x) float32: reflectance as a fraction normalised by cos(sun zenith), brightness temperature
+  in K, or elevation in m above the sea or the ellipsoid, as its source has it; an invalid pixel is NaN in every band.
 - `mask` (patch, y, x) uint8: 0 clear, 1 cloud, 255 ignore; 255 wherever toa is NaN.
 - any other variable on (patch, y, x) or (patch) is a stratum: scores are also given apart for its values. The stratum
   `land` (uint8; 0 water, 1 land, 255 unknown) is a map known before the image was taken, so methods may see it.
   Two attributes set variables apart: `metadata` names those that only describe a patch (orbit, frame, `footprint`: a
   WKT polygon of longitudes and latitudes), `maps` the cloud masks of others (name -> bands that they derive from).
 - coordinates of a patch: `patch` (unique id), `scene`, `time`, `lat`, `lon`, `sun_zenith`, `sha256` of its content;
-  coordinates of a band: `band` (name), `role`, `wavelength` (um), `quantity`.
+  coordinates of a band: `band` (name), `role`, `wavelength` (um; 0 for elevation), `quantity`.
 - attributes: `sensor`, `label_source`, `label_bands` (bands that the label derives from: empty if it is independent,
   None if not known), `licence`, `fingerprint`, and any other; `label_maps` names those of `maps` that the algorithm
   made which made the label: rows that are these masks are marked.

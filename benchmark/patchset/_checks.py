@@ -7,21 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.api import BRIGHTNESS_TEMPERATURE, CLEAR, CLOUD, IGNORE, REFLECTANCE, ROLES, Band, UserError
+from benchmark.api import BRIGHTNESS_TEMPERATURE, CLEAR, CLOUD, ELEVATION, IGNORE, REFLECTANCE, ROLES, Band, UserError
 
 ATTRIBUTES = ("sensor", "label_source", "label_bands", "licence")
 PATCH_COORDS = ("scene", "time", "lat", "lon", "sun_zenith")
 BAND_COORDS = ("role", "wavelength", "quantity")
 RESERVED = frozenset({"toa", "mask", "patch", "band", "y", "x", "sha256", *PATCH_COORDS, *BAND_COORDS})
-QUANTITIES = (REFLECTANCE, BRIGHTNESS_TEMPERATURE)
 
 # A typical value above 2 cannot be a fraction. Percent of the brightest cloud stays below 200, while reflectance times
 # 10000 of the darkest scene's brightest band does not.
 FRACTION_MEDIAN, PERCENT_MEDIAN = 2.0, 200.0
-# Noise gives small negative values, division by cos(87 degrees) values near 20; fill values lie beyond.
-REFLECTANCE_RANGE = (-1.0, 20.0)
-# The fire channel F1 of SLSTR goes on where the others saturate.
-KELVIN_RANGE = (150.0, 550.0)
+# Quantity -> what a valid pixel may hold; fill values lie beyond.
+RANGES = {
+    REFLECTANCE: (-1.0, 20.0),  # noise gives small negative values, division by cos(87 degrees) values near 20
+    BRIGHTNESS_TEMPERATURE: (150.0, 550.0),  # K; the fire channel F1 of SLSTR goes on where the others saturate
+    ELEVATION: (-600.0, 9000.0),  # m; the shore of the Dead Sea and Everest, either with 100 m to spare
+}
 ZERO_CELSIUS = 273.15
 
 
@@ -39,7 +40,7 @@ def check_attributes(attrs: Mapping[str, Any]) -> None:
 
 
 def check_bands(bands: Sequence[Band]) -> None:
-    """Raise UserError unless names and roles are unique and every band has a quantity and a wavelength."""
+    """Raise UserError unless names and roles are unique, and each band has a quantity and, if measured, wavelength."""
     if not bands:
         raise UserError("the patch set has no bands")
     for what in ("name", "role"):
@@ -51,12 +52,16 @@ def check_bands(bands: Sequence[Band]) -> None:
             raise UserError(f"two bands have the {what} '{twice}'")
     for band in bands:
         _check_band(band)
+    if all(band.quantity == ELEVATION for band in bands):
+        raise UserError("the patch set has no band that a sensor measured")
 
 
 def _check_band(band: Band) -> None:
-    if band.quantity not in QUANTITIES:
-        raise UserError(f"band '{band.name}' has quantity '{band.quantity}'; quantities are {' and '.join(QUANTITIES)}")
-    if band.wavelength > 0:
+    if band.quantity not in RANGES:
+        raise UserError(f"band '{band.name}' has quantity '{band.quantity}'; quantities are {', '.join(RANGES)}")
+    if (band.quantity == ELEVATION) != (band.role == "ELEVATION"):
+        raise UserError(f"band '{band.name}' is {band.quantity} and has role {band.role}; only elevation is ELEVATION")
+    if band.wavelength > 0 or band.quantity == ELEVATION:
         return
     if band.role in ROLES:
         raise UserError(f"band '{band.name}' has no wavelength")
@@ -125,7 +130,7 @@ def _check_values(patch: str, pixels: np.ndarray, bands: Sequence[Band]) -> None
     medians = np.median(pixels, axis=1)
     _check_scale(patch, medians, bands)
     for band, values, median in zip(bands, pixels, medians, strict=True):
-        low, high = REFLECTANCE_RANGE if band.quantity == REFLECTANCE else KELVIN_RANGE
+        low, high = RANGES[band.quantity]
         least, most = float(values.min()), float(values.max())
         if least < low or most > high:
             worst = least if least < low else most
@@ -150,7 +155,9 @@ def _check_scale(patch: str, medians: np.ndarray, bands: Sequence[Band]) -> None
 def _out_of_range(band: Band, value: float, median: float) -> str:
     if band.quantity == REFLECTANCE:
         return f"holds reflectance {value:.4g}, which looks like a fill value; invalid pixels must be NaN"
-    low, high = KELVIN_RANGE
+    low, high = RANGES[band.quantity]
+    if band.quantity == ELEVATION:
+        return f"holds elevation {value:.4g}, outside {low:.0f} to {high:.0f} m; invalid pixels must be NaN"
     text = f"holds brightness temperature {value:.4g}, outside {low:.0f} to {high:.0f} K"
     if low <= median <= high:
         return f"{text}, which looks like a fill value; invalid pixels must be NaN"

@@ -89,7 +89,7 @@ class PatchWriter:
         Args:
             patch_ids: n unique ids.
             scene: scene of all of them, or of each.
-            toa: (n, b, y, x) float32, reflectance as a fraction or brightness temperature in K.
+            toa: (n, b, y, x) float32, reflectance as a fraction, brightness temperature in K, elevation in m.
             mask: (n, y, x) uint8, 0 clear, 1 cloud, 255 ignore.
             strata: by name, (n, y, x) or (n,); the same names and types in every call.
             time: datetime64 in UTC of all patches, or of each.

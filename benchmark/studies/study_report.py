@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark._files import write_csv
-from benchmark.plan import Plan
+from benchmark.plan import Plan, Value
 from benchmark.studies import arms
-from benchmark.studies.study_table import Study, gather, study, write_study
+from benchmark.studies.study_table import Study, gather, study, titled, write_study
 from benchmark.views.lines import Line
 from benchmark.views.tables import markdown
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 FOLDER = "studies"
+TESTED = ("domain", "fold")  # axes that choose the test patches
 CURVES = ("train", "epochs", "balance", "labels")  # first axes whose arms are drawn as curves
 UNADJUSTED = (
     "A row (left) needs as many labelled patches as make its paired difference to the reference's score on all patches "
@@ -121,6 +122,39 @@ def _transfer(found: Study, table: DataFrame, plots: Path, page: _Page) -> None:
             f"{setting}Filled: trained on what it is tested on as well; open: trained without it. Same test patches."
         )
         page.draw(caption, _pair_plot.dumbbells(part, plots / f"{name}.png"))
+    if set(found.axes) - set(TESTED):
+        _beside(found, plots, page)
+
+
+def _beside(found: Study, plots: Path, page: _Page) -> None:
+    """Show what the axes beside the domain change, on the test patches of each domain."""
+    import pandas as pd
+
+    from benchmark.studies import _arm_plot, _contrasts, _words
+
+    tables = []
+    for place, (tested, inner) in enumerate(_within(found)):
+        name = ", ".join(map(str, tested.values()))
+        differences = _contrasts.to_first(inner)
+        tables.append(differences.assign(**tested))
+        page.said += [f"{name}: {said}" for said in _words.changes(inner, differences)]
+        caption = f"{name}: each row minus itself in the first arm, paired over scenes, seeds and subsets."
+        page.draw(caption, _arm_plot.heatmap(inner, differences, plots / f"differences-{place}.png"))
+    page.tables["differences"] = pd.concat(tables)
+
+
+def _within(found: Study) -> list[tuple[dict[str, Value], Study]]:
+    """Return, for each domain and fold, a study of its arms by the axes besides."""
+    groups: dict[tuple[tuple[str, Value], ...], list[int]] = {}
+    for place, arm in enumerate(found.arms):
+        groups.setdefault(tuple((axis, arm.values[axis]) for axis in TESTED if axis in arm.values), []).append(place)
+    parts = []
+    for tested, places in groups.items():
+        values = [{k: v for k, v in found.arms[place].values.items() if k not in TESTED} for place in places]
+        shown = tuple(replace(found.arms[place], values=one) for place, one in zip(places, values, strict=True))
+        entries = tuple(replace(one, arm=places.index(one.arm)) for one in found.entries if one.arm in places)
+        parts.append((dict(tested), replace(found, arms=shown, entries=entries)))
+    return parts
 
 
 def _settings(found: Study, table: DataFrame) -> list[tuple[str, DataFrame]]:
@@ -129,7 +163,7 @@ def _settings(found: Study, table: DataFrame) -> list[tuple[str, DataFrame]]:
     if not others or table.empty:
         return [("", table)]
     return [
-        (", ".join(f"{axis} {value}" for axis, value in zip(others, values, strict=True)) + ": ", part)
+        (", ".join(f"{axis} {titled(axis, value)}" for axis, value in zip(others, values, strict=True)) + ": ", part)
         for values, part in table.groupby(others, sort=False)
     ]
 

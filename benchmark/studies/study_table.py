@@ -105,7 +105,7 @@ class Arm:
     @cached_property
     def title(self) -> str:
         """The name that a reader sees."""
-        return ", ".join(_told(axis, value) for axis, value in self.values.items()) or "all"
+        return ", ".join(titled(axis, value) for axis, value in self.values.items()) or "all"
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class Study:
         return found
 
 
-def _told(axis: str, value: Value) -> str:
+def titled(axis: str, value: Value) -> str:
+    """Return the value of an axis as a reader sees it."""
     if axis == "labels" and not value:
         return "labels untouched"
     if axis == "bands":
