@@ -1,5 +1,6 @@
 """What `run` and `report` write for the plans of a suite, and which plans a name stands for."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -61,6 +62,15 @@ def _in_a_child(write_one):
         return write_one(plan, out, found)
 
     return write
+
+
+def test_reading_records_leaves_the_collector_as_it_was(study):
+    out, plans, _ = study
+    for switch in (gc.disable, gc.enable):
+        switch()
+        before = gc.isenabled()
+        lines.by_plan(plans, out)
+        assert gc.isenabled() is before
 
 
 def test_a_name_stands_for_a_plan_or_for_all_arms(study):
