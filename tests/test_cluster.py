@@ -52,8 +52,14 @@ def plan(*rows):
     asked = planner.Asked(rows=rows, data=sys.argv[1], profile="smoke", trials=0, out=Path(sys.argv[2]), device="cpu")
     return [planner.make(asked, lambda done, total: None)]
 
+def is_host(process):
+    try:
+        return "benchmark.host" in process.cmdline()
+    except psutil.NoSuchProcess:  # it ended meanwhile
+        return False
+
 def at_work():
-    hosts = [one for one in psutil.Process().children(recursive=True) if "benchmark.host" in one.cmdline()]
+    hosts = [one for one in psutil.Process().children(recursive=True) if is_host(one)]
     return sum(len(one.children()) for one in hosts)
 
 def wait_for(what):
