@@ -9,7 +9,7 @@ from test_gate import alter, cells_of, found, made, noise, only, true
 from benchmark import cell as cells
 from benchmark import planner, record
 from benchmark.record import PROBABILITIES
-from benchmark.views import gate, permuted, report
+from benchmark.views import gate, permuted, permuted_table, report
 from benchmark.views.lines import lines
 
 
@@ -35,7 +35,7 @@ def test_what_learns_nothing_and_thresholds_may_have_skill_on_permuted_labels(tm
         alter(plan, tmp_path, "random-forest", same, seeds=[cell.seed], labels=True)
     assert found(plan, tmp_path) == {}
     alter(plan, tmp_path, "lightgbm", noise, labels=True)
-    table = permuted.table(lines(plan, tmp_path)).set_index(["row", "tuned"])
+    table = permuted_table.table(lines(plan, tmp_path)).set_index(["row", "tuned"])
     assert dict(table["verdict"]) == {
         (gate.SINGLE_BAND, False): permuted.KNOWS,
         ("random-forest", False): permuted.LEARNS_NOTHING,
@@ -44,14 +44,14 @@ def test_what_learns_nothing_and_thresholds_may_have_skill_on_permuted_labels(tm
     assert table.loc[(gate.SINGLE_BAND, False), "kuiper"] == pytest.approx(0.8, abs=0.02)
     assert table["kuiper_low"].lt(table["kuiper"]).all()
     assert table["chance"].tolist() == [permuted.CHANCE_OF_FEW] * 3  # one or two seeds
-    shown = permuted.tell(table.reset_index())
+    shown = permuted_table.tell(table.reset_index())
     assert shown[0]["verdict"] == "knows clouds without labels"
 
 
 def test_the_report_tells_of_permuted_labels_where_there_are_any(tmp_path):
     plan = made(tmp_path)
     page = report.write_report(plan, tmp_path)
-    assert permuted.TOLD not in page.read_text()
+    assert permuted_table.TOLD not in page.read_text()
     assert not (tmp_path / "permuted.csv").exists()
     alter(plan, tmp_path, gate.SINGLE_BAND, true, labels=True)
     report.write_report(plan, tmp_path)

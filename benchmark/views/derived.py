@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark import evidence, optimism
 from benchmark.plan import Plan
-from benchmark.views import calibration_table, permuted, shape_table, strata_table
+from benchmark.views import calibration_table, permuted_table, shape_table, strata_table
 from benchmark.views.cards import write_cards
 from benchmark.views.comparisons import compare, intervals, write_comparisons
 from benchmark.views.effects import effects, write_effects
@@ -42,7 +42,7 @@ class Views:
         compared: of `comparisons.compare`.
         calibrated: of `calibration_table.calibration`.
         strata: of `strata_table.strata_table`.
-        permuted: of `permuted.table`.
+        permuted: of `permuted_table.table`.
         optimism: what a random split would have claimed, "" where that was not measured.
     """
 
@@ -70,12 +70,12 @@ def derive(plan: Plan, out: Path, frame: DataFrame, found: Sequence[Line]) -> Vi
         compare(frame, found),
         calibration_table.calibration(found),
         strata_table.strata_table(done),
-        permuted.table(found),
+        permuted_table.table(found),
         optimism.tell(known) if (known := optimism.read(plan, out)) else "",
     )
     write_leaderboard(frame, out)
     write_effects(views.effects, out)
-    permuted.write(views.permuted, out)
+    permuted_table.write(views.permuted, out)
     write_comparisons(views.compared, intervals(found), out)
     calibration_table.write_calibration(views.calibrated, calibration_table.strata(found, _inside(plan, out)), out)
     strata_table.write_strata(views.strata, out)

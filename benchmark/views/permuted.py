@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark import record
-from benchmark._files import write_csv
 from benchmark.label_noise import PERMUTED
 from benchmark.plan import Cell
 from benchmark.record import PROBABILITIES
@@ -22,22 +20,12 @@ from benchmark.scores import scores
 from benchmark.stats import Estimate, interval, resample
 from benchmark.views.lines import Line, tally
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 FLOOR, THRESHOLD = "floor", "threshold"  # families
 # Kuiper skill that an honest row may seem to have on permuted labels. Above all, one draw of labels may make any rule
 # look skilled: of 24 honest fits with one seed each, the highest lower end was 0.14, and of six seeds together 0.
 CHANCE, CHANCE_OF_FEW, FEW = 0.05, 0.25, 3
 AT_CHANCE, SUSPECT = "at chance", "above chance: suspect"
 KNOWS, LEARNS_NOTHING = "knows clouds without labels", "learns nothing from labels"
-COLUMNS = ("row", "tuned", "seeds", "kuiper", "kuiper_low", "kuiper_high", "chance", "verdict")
-TOLD = (
-    "Kuiper skill (hit rate minus false-alarm rate) on the test part after training on permuted labels, [95 % "
-    "interval]. A row that learns from labels alone has none: it is suspect if the lower end is above what chance may "
-    "give. Fitted cut-offs start from those of the literature and so know clouds without a label: they are told and "
-    "not judged."
-)
 
 
 @dataclass(frozen=True)
@@ -87,41 +75,3 @@ def _kuiper(line: Line) -> Estimate:
     if found is None or not found.scenes:
         return Estimate()
     return interval(resample(found.counts, lambda drawn: scores(drawn)["kuiper"]), (-1, 1))
-
-
-def table(found: Sequence[Line]) -> DataFrame:
-    """Return a row for each line that was trained on permuted labels as well, with the columns COLUMNS."""
-    import pandas as pd
-
-    blind = [(line, known) for line in found if (known := of(line.cells, line.out)) is not None]
-    rows = [
-        (line.first.row, line.first.tuned, one.skill.seeds, one.skill.mean, one.skill.low, one.skill.high, one.chance,
-         one.verdict)
-        for line, one in blind
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def write(table: DataFrame, out: Path) -> None:
-    """Write permuted.csv; that of an earlier plan does not stay."""
-    path = out / "permuted.csv"
-    if table.empty:
-        path.unlink(missing_ok=True)
-    else:
-        write_csv(table, path)
-
-
-def tell(table: DataFrame) -> list[dict[str, str]]:
-    """Return a readable entry for each line of the table."""
-    from benchmark.views.tables import label
-
-    return [
-        {
-            "row": label(line["row"], line["tuned"]),
-            "Kuiper skill": f"{line['kuiper']:+.3f} [{line['kuiper_low']:+.3f}, {line['kuiper_high']:+.3f}]",
-            "chance": f"{line['chance']:g}",
-            "seeds": str(line["seeds"]),
-            "verdict": line["verdict"],
-        }
-        for line in table.to_dict("records")
-    ]

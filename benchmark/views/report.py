@@ -19,7 +19,7 @@ from benchmark.views import (
     _comparison_plot,
     _effects_plot,
     calibration_table,
-    permuted,
+    permuted_table,
     plots,
     published,
 )
@@ -125,8 +125,8 @@ def _render(views: Views, pictures: Mapping[str, Path | None]) -> str:
         comparisons=compared_tables(views.compared),
         compared=TOLD,
         tied=TIED,
-        permuted=permuted.tell(views.permuted),
-        blind=permuted.TOLD,
+        permuted=permuted_table.tell(views.permuted),
+        blind=permuted_table.TOLD,
         calibrated=calibration_table.tell(views.calibrated),
         calibration=[calibration_table.TOLD, calibration_table.CAVEAT],
         published=[
