@@ -1,8 +1,7 @@
 """One scene on relief: that of `simulator.scene` with the same seed, its ground raised and rendered again.
 
 Sun, clouds, instrument and noise are drawn as there and in the same order; the relief has a generator of its own. So
-what differs between the two is what height does. Functions of `scene` are used by their private names: to rename them
-would change the hash that names every store of `simulated`.
+what differs between the two is what height does.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ def simulate(seed: int, part: int, number: int, size: int) -> Scene:
     sky, rng, place = draw_sky(seed, part, number, size)
     device = instrument.draw_instrument(rng, (size, PATCHES * size))
     metres = np.round(1000 * scene.coarsen(sky.ground))
-    toa = np.concatenate([scene._measure(rng, sky, device), metres[None]])
+    toa = np.concatenate([scene.measure(rng, sky, device), metres[None]])
     mask, strata = truth(sky)
     strata["cosmetic"] = (device.copies != np.arange(mask.size).reshape(mask.shape)).astype(np.uint8)
     outside = ~instrument.swath(rng, sky.grid)
     toa[:, outside], mask[outside] = np.nan, 255
-    return scene._cut(rng, scene.regime_of(seed, part, number).name, toa, mask, strata, (*place, sky.grid))
+    return scene.cut(rng, scene.regime_of(seed, part, number).name, toa, mask, strata, (*place, sky.grid))
 
 
 def draw_sky(

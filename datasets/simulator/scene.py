@@ -61,12 +61,12 @@ def simulate(seed: int, part: int, number: int, size: int) -> Scene:
     surface = draw_surface(rng, regime, grid, latitude, day)
     sky = Sky(grid, surface, draw_layers(rng, regime, grid, surface.relief, surface.air))
     device = instrument.draw_instrument(rng, (size, PATCHES * size))
-    toa = _measure(rng, sky, device)
+    toa = measure(rng, sky, device)
     mask, strata = truth(sky)
     strata["cosmetic"] = (device.copies != np.arange(mask.size).reshape(mask.shape)).astype(np.uint8)
     outside = ~instrument.swath(rng, grid)
     toa[:, outside], mask[outside] = np.nan, 255
-    return _cut(rng, regime.name, toa, mask, strata, (latitude, day, grid))
+    return cut(rng, regime.name, toa, mask, strata, (latitude, day, grid))
 
 
 def draw_sun(rng: np.random.Generator, regime: Regime) -> tuple[float, float, float, float]:
@@ -96,7 +96,7 @@ def draw_place(rng: np.random.Generator, regime: Regime, size: int) -> tuple[flo
     return latitude, day, Grid(shape, across, zenith, (azimuth - tables.IMAGE_UP) % 360)
 
 
-def _measure(rng: np.random.Generator, sky: Sky, device: instrument.Instrument) -> np.ndarray:
+def measure(rng: np.random.Generator, sky: Sky, device: instrument.Instrument) -> np.ndarray:
     """Return the nine bands at 500 m, (band, y, x) float32."""
     reflective = [
         instrument.measure_reflectance(rng, sky.reflectance(band), band, device, sky.grid.sun)
@@ -169,7 +169,7 @@ def _aerosol_flag(sky: Sky, kind: str, shape: tuple[int, int]) -> np.ndarray:
     return flag
 
 
-def _cut(
+def cut(
     rng: np.random.Generator,
     name: str,
     toa: np.ndarray,
