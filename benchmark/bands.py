@@ -124,7 +124,7 @@ def shortly(spec: str) -> str:
     roles = spec.split(",")
     name, known = ("nine", NINE) if set(NINE) <= set(roles) else ("five", FIVE)
     more, fewer = ([role for role in one if role not in other] for one, other in ((roles, known), (known, roles)))
-    if set(more) - set(ROLES) or len(fewer) > 2 or not (more or fewer):
+    if set(more) - set(ROLES) or len(fewer) > 2:
         return spec
     return " ".join([name, *(f"+ {role}" for role in more), *(f"- {role}" for role in fewer)])
 

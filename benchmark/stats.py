@@ -20,11 +20,13 @@ def by_scene(counts: np.ndarray, scenes: Sequence[str]) -> np.ndarray:
     return _membership(tuple(scenes)) @ np.asarray(counts)
 
 
-@lru_cache(256)  # all lines of a comparison have the same scenes
+@lru_cache(8)  # all lines of a comparison have the same scenes
 def _membership(scenes: tuple[str, ...]) -> np.ndarray:
     """Return 1 where a patch is of a scene, (scenes, patches)."""
     names, place = np.unique(np.asarray(scenes), return_inverse=True)
-    return (np.arange(len(names))[:, None] == place[None, :]).astype(np.int64)
+    member = (np.arange(len(names))[:, None] == place[None, :]).astype(np.int64)
+    member.setflags(write=False)
+    return member
 
 
 @dataclass(frozen=True)

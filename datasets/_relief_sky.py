@@ -5,8 +5,8 @@ above it is that above its height: less of it to scatter, and much less water va
 and ground that hides other ground are left out.
 
 A layer of cloud lies level at its height above the sea. Where the ground comes nearer to it than CLEARANCE, or lies
-higher, it rests that far above the ground and follows it: no mountain loses its clouds by its height, so height tells
-nothing of cloud that the air does not.
+higher, it rests that far above the ground and follows it: no mountain loses its clouds by its height. Of cloud, height
+tells what distance from the coast does, as fog and cumulus keep to one side of it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_gate import alter, cells_of, found, made, noise, only, true
+from record_factory import make_plan
+from test_gate import SOUND, alter, cells_of, found, made, noise, only, true
 
 from benchmark import cell as cells
 from benchmark import planner, record
@@ -46,6 +47,14 @@ def test_what_learns_nothing_and_thresholds_may_have_skill_on_permuted_labels(tm
     assert table["chance"].tolist() == [permuted.CHANCE_OF_FEW] * 3  # one or two seeds
     shown = permuted_table.tell(table.reset_index())
     assert shown[0]["verdict"] == "knows clouds without labels"
+
+
+def test_one_scene_says_nothing_of_chance(tmp_path):
+    plan = make_plan(tmp_path, SOUND, scenes=1)
+    alter(plan, tmp_path, "lightgbm", true, labels=True)
+    table = permuted_table.table(lines(plan, tmp_path))
+    assert table["verdict"].tolist() == [permuted.UNKNOWN]
+    assert permuted_table.tell(table)[0]["Kuiper skill"].startswith("+0.")
 
 
 def test_the_report_tells_of_permuted_labels_where_there_are_any(tmp_path):

@@ -11,6 +11,7 @@ from itertools import count, islice
 from typing import Any
 
 from distributed import Client, Future, KilledWorker, wait
+from distributed.comm import CommClosedError
 
 from benchmark.api import UserError
 from benchmark.cluster._dask_worker import Piece, identity, piece
@@ -83,5 +84,5 @@ def _taken(future: Future) -> Any:
         raise UserError(
             f"{lost} workers were lost over the same piece of work, one after the other; they may need more memory"
         ) from None
-    except CancelledError:
+    except (CancelledError, CommClosedError):
         raise UserError(GONE) from None

@@ -118,9 +118,10 @@ def piece(order: Piece) -> Any:
     if said := stranger(order.identity):
         raise UserError(f"worker {address} {said}")
     # Dask would hand the reading of rows back to the cluster, whose worker waits for it.
-    dask.config.set(scheduler="threads", num_workers=int(os.environ.get("OMP_NUM_THREADS") or 1))
+    threads = int((os.environ.get("OMP_NUM_THREADS") or "1").partition(",")[0])
     try:
-        return order.function(order.argument)
+        with dask.config.set(scheduler="threads", num_workers=threads):
+            return order.function(order.argument)
     except UserError as error:
         raise UserError(f"worker {address}: {error}") from None
 

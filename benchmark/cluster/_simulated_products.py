@@ -49,7 +49,11 @@ def _apart(simulate: Simulate, hidden: Path, rows: int, columns: int, seed: int)
         raise UserError(f"there is no {hidden} there; give an --out that all workers share")
     folder = hidden / uuid.uuid4().hex
     folder.mkdir()
-    return simulate(folder, rows, columns, seed)
+    try:
+        return simulate(folder, rows, columns, seed)
+    except BaseException:  # the command may have gone meanwhile, and `hidden` with it
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _moved(product: Path, out: Path) -> Path:

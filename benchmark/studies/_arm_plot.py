@@ -172,7 +172,7 @@ def heatmap(found: Study, differences: pd.DataFrame, path: Path) -> Path | None:
     made = differences.assign(arm=arms, name=[label(*one) for one in zip(differences["row"], differences["tuned"],
                                                                         strict=True)])  # fmt: skip
     rows = list(dict.fromkeys(made.loc[known.index, "name"]))[:MOST]
-    columns = _columns(found, made)
+    columns = _columns(found, made[made["name"].isin(rows)])
     grid = made.pivot(index="name", columns="arm", values="difference").reindex(index=rows, columns=columns)
     marks = {(line["name"], line["arm"]): line for line in made.to_dict("records")}
     text = [[_cell(marks.get((row, column))) for column in columns] for row in rows]
@@ -199,11 +199,12 @@ def heatmap(found: Study, differences: pd.DataFrame, path: Path) -> Path | None:
 
 
 def _columns(found: Study, made: pd.DataFrame) -> list[str]:
-    """Return the titles of the arms that are drawn."""
+    """Return the titles of the arms that are drawn; suspect lines have no say in it where others are."""
     every = [arm.title for arm in found.arms[1:]]
     if len(every) <= COLUMNS:
         return every
-    largest = made.assign(size=made["difference"].abs()).groupby("arm")["size"].max()
+    sound = made[made["suspect"] == ""] if (made["suspect"] == "").any() else made
+    largest = sound.assign(size=sound["difference"].abs()).groupby("arm")["size"].max()
     kept = set(largest.sort_values(ascending=False, kind="stable").index[:COLUMNS])
     return [title for title in every if title in kept]
 

@@ -134,9 +134,9 @@ def _beside(found: Study, plots: Path, page: _Page) -> None:
 
     tables = []
     for place, (tested, inner) in enumerate(_within(found)):
-        name = ", ".join(map(str, tested.values()))
+        name = ", ".join(str(value) if axis == "domain" else f"{axis} {value}" for axis, value in tested.items())
         differences = _contrasts.to_first(inner)
-        tables.append(differences.assign(**tested))
+        tables.append(differences.assign(**tested)[[*tested, *differences.columns]])
         page.said += [f"{name}: {said}" for said in _words.changes(inner, differences)]
         caption = f"{name}: each row minus itself in the first arm, paired over scenes, seeds and subsets."
         page.draw(caption, _arm_plot.heatmap(inner, differences, plots / f"differences-{place}.png"))

@@ -6,20 +6,21 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.api import UserError
 from benchmark.plan import Plan
 from benchmark.views import tables
-from benchmark.views.lines import Line
+from benchmark.views.lines import Line, by_plan
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 SHARE = 8  # arms that are worth a process
 Found = Mapping[str, Sequence[Line]]
-_found: Found = {}  # of the processes: what they were forked with
 
 
 def write(plans: Sequence[Plan], out: Path, found: Found) -> dict[str, DataFrame]:
@@ -29,23 +30,26 @@ def write(plans: Sequence[Plan], out: Path, found: Found) -> dict[str, DataFrame
         plans: arms of a suite.
         out: where their records are.
         found: `lines.by_plan` of them.
+
+    Raises:
+        UserError: one of the processes was killed.
     """
     workers = min(os.cpu_count() or 1, len(plans) // SHARE)
     if workers < 2:
         return {plan.name: write_one(plan, out, found[plan.name]) for plan in plans}
-    # Forked, they have the records without reading or receiving them again.
-    with ProcessPoolExecutor(workers, get_context("fork"), _keep, (found,)) as pool:
-        made = pool.map(_of_kept, plans, [out] * len(plans), chunksize=4)
-        return {plan.name: frame for plan, frame in zip(plans, made, strict=True)}
+    # Spawned, they read the records again, which is cheap: forking a process that may run threads can hang.
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            made = pool.map(_write_read, plans, [out] * len(plans), chunksize=4)
+            return {plan.name: frame for plan, frame in zip(plans, made, strict=True)}
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that wrote leaderboards was killed, perhaps for want of memory; `report` writes them again"
+        ) from None
 
 
-def _keep(found: Found) -> None:
-    global _found
-    _found = found
-
-
-def _of_kept(plan: Plan, out: Path) -> DataFrame:
-    return write_one(plan, out, _found[plan.name])
+def _write_read(plan: Plan, out: Path) -> DataFrame:
+    return write_one(plan, out, by_plan([plan], out)[plan.name])
 
 
 def write_one(plan: Plan, out: Path, found: Sequence[Line]) -> DataFrame:

@@ -113,11 +113,12 @@ def by_plan(plans: Iterable[Plan], out: Path) -> dict[str, list[Line]]:
 def _unwatched() -> Iterator[None]:
     """Keep Python's collector of cycles away from records, which hold none: a quarter of a report of 10,000."""
     watched = gc.isenabled()
+    gc.collect()  # or what waits for it would be kept as well
     gc.disable()
     try:
         yield
-    finally:
         gc.freeze()
+    finally:
         if watched:
             gc.enable()
 
@@ -282,7 +283,7 @@ def _peak(done: Iterable[Record], size: Callable[[Record], int | None]) -> float
 
 def _median(found: Iterable[float | None]) -> float:
     known = [value for value in found if value is not None]
-    return float(median(known)) if known else math.nan
+    return float(median(known)) if known and not any(map(math.isnan, known)) else math.nan
 
 
 def _mean(found: Any) -> float:

@@ -24,7 +24,7 @@ FLOOR, THRESHOLD = "floor", "threshold"  # families
 # Kuiper skill that an honest row may seem to have on permuted labels. Above all, one draw of labels may make any rule
 # look skilled: of 24 honest fits with one seed each, the highest lower end was 0.14, and of six seeds together 0.
 CHANCE, CHANCE_OF_FEW, FEW = 0.05, 0.25, 3
-AT_CHANCE, SUSPECT = "at chance", "above chance: suspect"
+AT_CHANCE, SUSPECT, UNKNOWN = "at chance", "above chance: suspect", "not known: it takes two scenes"
 KNOWS, LEARNS_NOTHING = "knows clouds without labels", "learns nothing from labels"
 
 
@@ -52,13 +52,15 @@ def of(cells: Sequence[Cell], out: Path) -> Blind | None:
         return None
     skill = _kuiper(treated)
     chance = CHANCE if skill.seeds >= FEW else CHANCE_OF_FEW
-    return Blind(skill, chance, _verdict(cells[0], out, skill.low > chance))
+    return Blind(skill, chance, _verdict(cells[0], out, skill, chance))
 
 
-def _verdict(cell: Cell, out: Path, skilled: bool) -> str:
+def _verdict(cell: Cell, out: Path, skill: Estimate, chance: float) -> str:
     if _untaught(cell, out):
         return LEARNS_NOTHING
-    if not skilled:
+    if np.isnan(skill.low):
+        return UNKNOWN
+    if skill.low <= chance:
         return AT_CHANCE
     return KNOWS if cell.family in (FLOOR, THRESHOLD) else SUSPECT
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmark._files import write_csv
 from benchmark.views import permuted
 from benchmark.views.lines import Line
-from benchmark.views.tables import label
+from benchmark.views.tables import label, signed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -50,7 +50,7 @@ def tell(table: DataFrame) -> list[dict[str, str]]:
     return [
         {
             "row": label(line["row"], line["tuned"]),
-            "Kuiper skill": f"{line['kuiper']:+.3f} [{line['kuiper_low']:+.3f}, {line['kuiper_high']:+.3f}]",
+            "Kuiper skill": signed(line["kuiper"], line["kuiper_low"], line["kuiper_high"]),
             "chance": f"{line['chance']:g}",
             "seeds": str(line["seeds"]),
             "verdict": line["verdict"],

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark import ROOT
 from benchmark._files import replacing
 from benchmark.api import UserError
 from benchmark.plan import Cell
@@ -24,7 +25,7 @@ from benchmark.views.tables import label, markdown
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-PUBLISHED = Path(__file__).resolve().parent.parent.parent / "results" / "published.csv"
+PUBLISHED = ROOT / "results" / "published.csv"
 BASES = {"read": "", "abstract": "from the abstract", "memory": "from memory, not checked"}
 BESIDE = "Published values of the same data, test part and metric as this leaderboard."
 CONTEXT = (

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _RANKED = ("frame", "lines")
-# Picture -> what draws it, and the tables of `views.Views` that it is given.
+# Picture -> what draws it, and the tables of `derived.Views` that it is given.
 PICTURES: dict[str, tuple[Callable[..., Path | None], tuple[str, ...]]] = {
     **{name: (draw, _RANKED) for name, draw in plots.PLOTS.items()},
     "ties": (_comparison_plot.ties, ("frame", "compared")),
@@ -79,7 +79,7 @@ CAPTIONS = {
 
 
 def write_report(plan: Plan, out: Path, frame: DataFrame | None = None, found: Sequence[Line] | None = None) -> Path:
-    """Write the tables of a plan (`views.FILES`), plots/*.png and report.html; return the page.
+    """Write the tables of a plan (`derived.FILES`), plots/*.png and report.html; return the page.
 
     Args:
         plan: what was run.
