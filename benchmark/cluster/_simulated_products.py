@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmark.api import UserError
 from benchmark.sources import Spread
 
+WANTED = "wanted"  # a file that is there as long as somebody waits for the products beside it
 Simulate = Callable[[Path, int, int, int], Path]
 
 
@@ -36,10 +37,12 @@ def write(
         return
     hidden = out.absolute() / f".simulated-{uuid.uuid4().hex}"
     hidden.mkdir(parents=True)
+    (hidden / WANTED).touch()
     try:
         with closing(spread(partial(_apart, simulate, hidden, rows, columns), seeds)) as made:
             yield from (_moved(product, out) for product in made)
-    finally:
+    finally:  # workers that are not done yet find it gone and clear up behind themselves
+        (hidden / WANTED).unlink()
         shutil.rmtree(hidden, ignore_errors=True)
 
 
@@ -51,9 +54,9 @@ def _apart(simulate: Simulate, hidden: Path, rows: int, columns: int, seed: int)
     folder.mkdir()
     try:
         return simulate(folder, rows, columns, seed)
-    except BaseException:  # the command may have gone meanwhile, and `hidden` with it
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    finally:
+        if not (hidden / WANTED).exists():
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _moved(product: Path, out: Path) -> Path:
