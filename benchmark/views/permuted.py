@@ -24,7 +24,7 @@ FLOOR, THRESHOLD = "floor", "threshold"  # families
 # Kuiper skill that an honest row may seem to have on permuted labels. Above all, one draw of labels may make any rule
 # look skilled: of 24 honest fits with one seed each, the highest lower end was 0.14, and of six seeds together 0.
 CHANCE, CHANCE_OF_FEW, FEW = 0.05, 0.25, 3
-AT_CHANCE, SUSPECT, UNKNOWN = "at chance", "above chance: suspect", "not known: it takes two scenes"
+UNRESOLVED, SUSPECT, UNKNOWN = "not resolved from chance", "above chance: suspect", "not known: it takes two scenes"
 KNOWS, LEARNS_NOTHING = "knows clouds without labels", "learns nothing from labels"
 
 
@@ -61,7 +61,7 @@ def _verdict(cell: Cell, out: Path, skill: Estimate, chance: float) -> str:
     if np.isnan(skill.low):
         return UNKNOWN
     if skill.low <= chance:
-        return AT_CHANCE
+        return UNRESOLVED
     return KNOWS if cell.family in (FLOOR, THRESHOLD) else SUSPECT
 
 
