@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+NATIVE = "native"  # what the grid of a product itself is called, among the grids that it can be mapped to
+
 
 def frame(attrs: Mapping[str, Any]) -> str:
     """Return what names a frame in few letters, the same for a product that was made again: orbit and start."""

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.api import UserError
-from datasets import _granule_tiles
+from datasets import _granule_names, _granule_tiles
 from datasets._granule_tiles import Kind, Tiles
 
 if TYPE_CHECKING:
     import xarray as xr
 
-NATIVE = "native"
 Open = Callable[[Path], "xr.Dataset"]
 
 
@@ -75,7 +74,7 @@ def cut(order: Order) -> Iterator[Piece]:
 def _open(order: Order) -> xr.Dataset:
     try:
         ds = order.open(order.product)
-        if order.grid == NATIVE:
+        if order.grid == _granule_names.NATIVE:
             return ds
         from datasets import _map_grid
 

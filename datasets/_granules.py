@@ -38,7 +38,6 @@ OPTIONS = ("bands", "label", "split", "min_valid", "grid", "view")
 SPLITS = ("orbit", "date", "block")
 METADATA = ("orbit", "frame", "granule", "row", "column", "view_zenith", "footprint")
 BLOCK = 2  # rows and columns of tiles in a block: 35 blocks of 112x112 tiles in 1200x1500 pixels
-NATIVE = "native"
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def _cut(request: Request) -> Cut:
         min_valid = float("nan")
     if not 0 < min_valid <= 1:
         raise UserError(f"option min_valid is a share above 0 and up to 1, not '{given}'")
-    return Cut(request.size, split, min_valid, str(request.options.get("grid", NATIVE)))
+    return Cut(request.size, split, min_valid, str(request.options.get("grid", _granule_names.NATIVE)))
 
 
 def products(paths: Sequence[Path], is_product: Callable[[Path], bool]) -> list[Path]:
@@ -247,7 +246,7 @@ def _append(writer: PatchWriter, tally: Tally, opened: Opened, row: int, tiles: 
     scenes = [str(attrs["orbit"])] * count
     if how.split == "block":
         scenes = [_granule_names.block(attrs, row, int(column), BLOCK * how.size) for column in tiles.columns]
-    time = _granule_names.time(attrs, (row + how.size / 2) / opened.rows if how.grid == NATIVE else 0.5)
+    time = _granule_names.time(attrs, (row + how.size / 2) / opened.rows if how.grid == _granule_names.NATIVE else 0.5)
     texts = {name: np.full(count, attrs[name]) for name in ("orbit", "frame", "granule")}
     places = {"row": np.full(count, row, np.int32), "column": tiles.columns.astype(np.int32)}
     facts = {"view_zenith": tiles.centre["view_zenith"], "footprint": tiles.footprint}
